@@ -1,0 +1,295 @@
+//! A node's data folder: what it is, its enrolment key, and its wrapped shares.
+//!
+//! ```text
+//! <data_dir>/lock                        held while a node runs
+//! <data_dir>/enrolment                   HPKE key pair, made once for an empty folder
+//! <data_dir>/domains/<hex id>/identity   which domain, and as which Raft id
+//! <data_dir>/domains/<hex id>/shares/<epoch>
+//! <data_dir>/domains/<hex id>/…          log, index, snapshots and audit segments: the replica's
+//! ```
+//! Every file is written whole beside its place, synced, and renamed into it. Nothing in this
+//! folder is a plaintext secret but the enrolment key, which opens only wrapped shares.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use conclave_crypto::{HpkePrivateKey, SystemEntropy};
+use conclave_proto::seal::{Enrolment, NodeIdentity, WrappedShare};
+use prost::Message;
+use zeroize::Zeroizing;
+
+/// The format number of every file written here.
+const FORMAT: u32 = 1;
+/// Largest file read back, bytes.
+const FILE_LEN_MAX: u64 = 64 * 1024;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process runs on it.
+    #[error("{path} is in use by another process; end that one, or give this node a folder of its own")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file in it is not what was written.
+    #[error("{path} is damaged ({reason}); restore the file, or remove the node from the cluster, empty its folder and add it anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// An exclusively held data folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Held, not read: the lock goes when it is closed.
+    _lock: File,
+}
+
+impl Folder {
+    /// Creates or opens the folder and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
+        make_dir(path)?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(io_at(&lock_path))?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(FolderError::InUse { path: path.to_owned() });
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The node's enrolment key, made when the folder is new.
+    pub(crate) fn enrolment(&self) -> Result<HpkePrivateKey, FolderError> {
+        let path = self.path.join("enrolment");
+        if let Some(bytes) = read(&path)? {
+            let bytes = Zeroizing::new(bytes);
+            let mut file = decode::<Enrolment>(&path, &bytes)?;
+            check_format(&path, file.format)?;
+            let key = Zeroizing::new(std::mem::take(&mut file.private_key));
+            return HpkePrivateKey::from_bytes(&key).map_err(|_| damaged(&path, "not a key"));
+        }
+        let key = HpkePrivateKey::generate(&mut SystemEntropy);
+        let mut file = Enrolment { format: FORMAT, private_key: key.to_secret().expose().to_vec() };
+        let bytes = Zeroizing::new(file.encode_to_vec());
+        zeroize::Zeroize::zeroize(&mut file.private_key);
+        write(&path, &bytes)?;
+        Ok(key)
+    }
+
+    /// The domain this folder belongs to, if any.
+    pub(crate) fn domain(&self) -> Result<Option<DomainFolder>, FolderError> {
+        let domains = self.path.join("domains");
+        let entries = match fs::read_dir(&domains) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(FolderError::Io { path: domains, source }),
+        };
+        let mut found = None;
+        for entry in entries {
+            let path = entry.map_err(io_at(&domains))?.path();
+            let Some(bytes) = read(&path.join("identity"))? else {
+                // A founding or an admission that ended before its first file: nothing lives there.
+                fs::remove_dir_all(&path).map_err(io_at(&path))?;
+                continue;
+            };
+            let identity = decode::<NodeIdentity>(&path, &bytes)?;
+            check_format(&path, identity.format)?;
+            let domain_id = identity
+                .domain_id
+                .as_slice()
+                .try_into()
+                .map_err(|_| damaged(&path, "its domain id is not 16 bytes"))?;
+            if found.is_some() {
+                return Err(damaged(&domains, "two domains in one folder"));
+            }
+            found = Some(DomainFolder { path, domain_id, raft_id: identity.raft_id });
+        }
+        Ok(found)
+    }
+
+    /// Makes the folder of a domain that this node was founded into or admitted to.
+    pub(crate) fn create_domain(
+        &self,
+        domain_id: [u8; 16],
+        raft_id: u64,
+        name: &str,
+    ) -> Result<DomainFolder, FolderError> {
+        let path = self.path.join("domains").join(hex::encode(domain_id));
+        make_dir(&path)?;
+        let identity = NodeIdentity {
+            format: FORMAT,
+            domain_id: domain_id.to_vec(),
+            raft_id,
+            name: name.to_owned(),
+        };
+        write(&path.join("identity"), &identity.encode_to_vec())?;
+        sync_dir(&self.path.join("domains"))?;
+        sync_dir(&self.path)?;
+        Ok(DomainFolder { path, domain_id, raft_id })
+    }
+
+    /// Gives up a domain that was never founded.
+    pub(crate) fn remove_domain(&self, domain: &DomainFolder) -> Result<(), FolderError> {
+        // The identity goes first: without it the rest is nothing.
+        let identity = domain.path.join("identity");
+        fs::remove_file(&identity).map_err(io_at(&identity))?;
+        sync_dir(&domain.path)?;
+        fs::remove_dir_all(&domain.path).map_err(io_at(&domain.path))
+    }
+}
+
+/// The folder of one domain.
+#[derive(Clone, Debug)]
+pub(crate) struct DomainFolder {
+    pub(crate) path: PathBuf,
+    pub(crate) domain_id: [u8; 16],
+    pub(crate) raft_id: u64,
+}
+
+impl DomainFolder {
+    /// The wrapped shares kept here, by epoch.
+    pub(crate) fn shares(&self) -> Result<Vec<WrappedShare>, FolderError> {
+        let folder = self.path.join("shares");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(FolderError::Io { path: folder, source }),
+        };
+        let mut shares = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(io_at(&folder))?.path();
+            if path.extension().is_some() {
+                continue; // half-written: a rename is what makes it count
+            }
+            let Some(bytes) = read(&path)? else { continue };
+            let share = decode::<WrappedShare>(&path, &bytes)?;
+            check_format(&path, share.format)?;
+            shares.push(share);
+        }
+        shares.sort_by_key(|share| share.epoch);
+        Ok(shares)
+    }
+
+    /// Keeps a wrapped share, durably.
+    pub(crate) fn put_share(&self, share: &WrappedShare) -> Result<(), FolderError> {
+        let folder = self.path.join("shares");
+        make_dir(&folder)?;
+        write(&folder.join(share.epoch.to_string()), &share.encode_to_vec())
+    }
+
+    /// Drops the shares of epochs below `epoch`.
+    pub(crate) fn drop_shares_below(&self, epoch: u64) -> Result<(), FolderError> {
+        let folder = self.path.join("shares");
+        for share in self.shares()?.iter().filter(|share| share.epoch < epoch) {
+            let path = folder.join(share.epoch.to_string());
+            fs::remove_file(&path).map_err(io_at(&path))?;
+        }
+        sync_dir(&folder)
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), FolderError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path))
+}
+
+fn sync_dir(path: &Path) -> Result<(), FolderError> {
+    match File::open(path) {
+        Ok(folder) => folder.sync_all().map_err(io_at(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(FolderError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, FolderError> {
+    let length = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FolderError::Io { path: path.to_owned(), source }),
+    };
+    if length > FILE_LEN_MAX {
+        return Err(damaged(path, "it is too large"));
+    }
+    fs::read(path).map(Some).map_err(io_at(path))
+}
+
+/// Whole or not at all: beside its place, synced, renamed, and the folder synced.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(io_at(&beside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_at(&beside))?;
+    fs::rename(&beside, path).map_err(io_at(path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+fn decode<M: Message + Default>(path: &Path, bytes: &[u8]) -> Result<M, FolderError> {
+    M::decode(bytes).map_err(|_| damaged(path, "it does not parse"))
+}
+
+fn check_format(path: &Path, format: u32) -> Result<(), FolderError> {
+    if format == FORMAT { Ok(()) } else { Err(damaged(path, "its format is not known to this version")) }
+}
+
+fn damaged(path: &Path, reason: &'static str) -> FolderError {
+    FolderError::Damaged { path: path.to_owned(), reason }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
+    move |source| FolderError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_comes_back_as_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = {
+            let folder = Folder::open(dir.path()).unwrap();
+            assert!(matches!(Folder::open(dir.path()), Err(FolderError::InUse { .. })));
+            assert!(folder.domain().unwrap().is_none());
+            let domain = folder.create_domain([7; 16], 3, "n3").unwrap();
+            for epoch in 1..=3 {
+                domain
+                    .put_share(&WrappedShare { format: FORMAT, epoch, ..WrappedShare::default() })
+                    .unwrap();
+            }
+            domain.drop_shares_below(2).unwrap();
+            *folder.enrolment().unwrap().public().as_bytes()
+        };
+        let folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(folder.enrolment().unwrap().public().as_bytes(), &public);
+        let domain = folder.domain().unwrap().unwrap();
+        assert_eq!((domain.domain_id, domain.raft_id), ([7; 16], 3));
+        let epochs: Vec<u64> = domain.shares().unwrap().iter().map(|share| share.epoch).collect();
+        assert_eq!(epochs, [2, 3]);
+        folder.remove_domain(&domain).unwrap();
+        assert!(folder.domain().unwrap().is_none());
+    }
+}

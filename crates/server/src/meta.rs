@@ -1,0 +1,125 @@
+//! What travels beside a request and a response: request id, age, revision, error name.
+
+use std::time::Duration;
+
+use conclave_store::Revision;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+/// Header: the request id, chosen by the client; a retry keeps it.
+pub(crate) const REQUEST_ID: &str = "conclave-request-id";
+/// Header: how long ago the first attempt was sent, by the client's monotonic clock.
+pub(crate) const ATTEMPT_AGE_MS: &str = "conclave-attempt-age-ms";
+/// Header: the revision at which the operation took effect.
+pub(crate) const REVISION: &str = "conclave-revision";
+/// Header: the error's name, as AWS KMS has it.
+pub(crate) const ERROR: &str = "conclave-error";
+
+/// Longest request id, bytes.
+const REQUEST_ID_LEN_MAX: usize = 64;
+/// Oldest attempt that is still served: clients give up at 30 s.
+const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// What a client says about its call.
+#[derive(Clone, Debug)]
+pub(crate) struct CallMeta {
+    pub(crate) request_id: String,
+    /// Age of the first attempt; zero if this is it.
+    pub(crate) age: Duration,
+}
+
+impl CallMeta {
+    /// Reads and checks the headers; a call without a request id gets a fresh one.
+    pub(crate) fn parse(metadata: &MetadataMap) -> Result<Self, Status> {
+        let request_id = match metadata.get(REQUEST_ID) {
+            None => uuid::Uuid::new_v4().to_string(),
+            Some(value) => match value.to_str() {
+                Ok(id) if is_request_id(id) => id.to_owned(),
+                _ => return Err(invalid("conclave-request-id takes 1 to 64 of A-Z a-z 0-9 - _ .; a UUID is best")),
+            },
+        };
+        let age = match metadata.get(ATTEMPT_AGE_MS) {
+            None => Duration::ZERO,
+            Some(value) => match value.to_str().ok().and_then(|v| v.parse::<u64>().ok()) {
+                Some(ms) => Duration::from_millis(ms),
+                None => return Err(invalid("conclave-attempt-age-ms takes whole milliseconds")),
+            },
+        };
+        if age > ATTEMPT_AGE_MAX {
+            return Err(outcome_unknown("the first attempt is more than 30 s old"));
+        }
+        Ok(Self { request_id, age })
+    }
+
+    /// The request id that this attempt repeats, or empty.
+    pub(crate) fn retry_of(&self) -> String {
+        if self.age.is_zero() { String::new() } else { self.request_id.clone() }
+    }
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=REQUEST_ID_LEN_MAX).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// `<domain>:<log index>:<position>`.
+pub(crate) fn revision_text(domain: &str, revision: Revision) -> String {
+    format!("{domain}:{}:{}", revision.log_index, revision.position)
+}
+
+/// Puts the revision among the headers of a response or an error.
+pub(crate) fn put_revision(metadata: &mut MetadataMap, domain: &str, revision: Revision) {
+    if let Ok(value) = MetadataValue::try_from(revision_text(domain, revision)) {
+        metadata.insert(REVISION, value);
+    }
+}
+
+/// An error with its name in the `conclave-error` header.
+pub(crate) fn named(code: Code, name: &'static str, message: impl Into<String>) -> Status {
+    let mut status = Status::new(code, message);
+    status.metadata_mut().insert(ERROR, MetadataValue::from_static(name));
+    status
+}
+
+/// The request is not well formed: nothing began.
+pub(crate) fn invalid(message: impl Into<String>) -> Status {
+    named(Code::InvalidArgument, "ValidationException", message)
+}
+
+/// Retryable on another node: this one cannot serve now, and nothing happened.
+pub(crate) fn unavailable(message: impl Into<String>) -> Status {
+    named(Code::Unavailable, "KMSInternalException", message)
+}
+
+/// It may have happened or not: the audit log will tell, by its request id.
+pub(crate) fn outcome_unknown(message: impl std::fmt::Display) -> Status {
+    named(
+        Code::DeadlineExceeded,
+        "OutcomeUnknownException",
+        format!("outcome unknown: {message}; look for the request id in the audit log before repeating it"),
+    )
+}
+
+/// It cannot be done in this state.
+pub(crate) fn precondition(message: impl Into<String>) -> Status {
+    named(Code::FailedPrecondition, "KMSInvalidStateException", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_bounded() {
+        let mut metadata = MetadataMap::new();
+        assert!(CallMeta::parse(&metadata).unwrap().retry_of().is_empty());
+        metadata.insert(REQUEST_ID, "abc-1".parse().unwrap());
+        metadata.insert(ATTEMPT_AGE_MS, "12".parse().unwrap());
+        assert_eq!(CallMeta::parse(&metadata).unwrap().retry_of(), "abc-1");
+        metadata.insert(ATTEMPT_AGE_MS, "30001".parse().unwrap());
+        assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::DeadlineExceeded);
+        metadata.insert(ATTEMPT_AGE_MS, "1".parse().unwrap());
+        metadata.insert(REQUEST_ID, "x".repeat(65).parse().unwrap());
+        assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::InvalidArgument);
+    }
+}
