@@ -1,1 +1,46 @@
-//! placeholder
+//! What the service does with a request: pure decisions over records and keys.
+//!
+//! [`decide`] takes a checked [`Request`] and a [`Ctx`] (a view of the applied state, the keyring, time,
+//! entropy, the caller) and gives a [`Plan`]: the txn to commit, and the reply to release once it has
+//! committed. Refusals and denials are plans too, since they are audited. A retry whose first attempt
+//! had committed gets its answer from [`replay`].
+//!
+//! It reaches no disk, network or clock, proposes nothing and waits for nothing: that is the server's.
+//! It opens and seals records through the keyring and never sees the keys that do so.
+//!
+//! Start reading at [`decide`](decide()), which every request goes through; then one file for each verb.
+
+mod administration;
+mod answer;
+mod audit_entry;
+mod authorize;
+mod cache;
+pub mod ciphertext;
+mod decide;
+pub mod fields;
+mod key_ref;
+mod keys;
+mod parse;
+mod principals;
+mod reads;
+mod records;
+mod refusal;
+mod replay;
+mod request;
+mod response;
+mod usage;
+mod work;
+
+pub use authorize::Action;
+pub use cache::{CACHE_ENTRIES_MAX, Cache};
+pub use decide::{Caller, Ctx, DecideError, Plan, decide};
+pub use key_ref::{AliasName, DomainInfo, KeyId, KeyRef};
+pub use keys::VERSIONS_MAX;
+pub use records::{KeyState, RecordError, encode_principal};
+pub use refusal::{Exception, Fault, GrpcCode, Invalid, InvalidTags, Refusal};
+pub use replay::replay;
+pub use request::{Admin, AdminAction, Change, CreateKey, GenerateDataKey, ReadAudit, ReEncrypt, Request};
+pub use response::{
+    DataKey, Decrypted, Encrypted, KeyChange, KeyMetadata, KeyPage, PrincipalInfo, PrincipalPage,
+    ReEncrypted, Response, WrongResponse,
+};

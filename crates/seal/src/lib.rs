@@ -1,1 +1,39 @@
-//! placeholder
+//! The root key of a domain: how it comes to be, how its shares are dealt, kept, exchanged and put
+//! together again, and the [`Keyring`] that a node holds once it has it.
+//!
+//! Pure: no disk, no network, no clock, no randomness of its own. The server keeps files, sends
+//! messages and proposes txns; this crate says what goes into them and judges what comes back.
+//!
+//! Not here yet: replacing the root key, re-dealing operator shares, the `pkcs11` seal. Records
+//! carry root generation, operator generation and acknowledgements all the same, so that a later
+//! version reads what this one wrote.
+//!
+//! Start reading at [`labels`], which lists every derivation; then [`ShareEpoch`] (a dealing),
+//! [`founding`] and [`dealing`] (how one comes about), [`exchange`] (how members put one together)
+//! and [`NodeSeal`] (one node's way from sealed to open).
+
+pub mod dealing;
+pub mod delivery;
+pub mod epoch;
+pub mod exchange;
+pub mod founding;
+pub mod ids;
+pub mod keyring;
+pub mod labels;
+pub mod members;
+pub mod node;
+pub mod operator;
+pub mod operator_share;
+pub mod pool;
+pub mod wrapped;
+
+pub use dealing::Dealing;
+pub use delivery::Delivery;
+pub use epoch::ShareEpoch;
+pub use founding::{Founding, FoundingInput, found};
+pub use ids::{DomainId, EpochNumber, OperatorGeneration, RaftId, RootGeneration};
+pub use keyring::{Keyring, seal_entry_to_intake};
+pub use node::{Effect, NodeSeal, SealState};
+pub use operator::{OperatorKey, OperatorKeyRecord};
+pub use operator_share::{OperatorShareText, OperatorSplit};
+pub use wrapped::WrappedShare;

@@ -1,0 +1,114 @@
+//! What is kept of a mutation's outcome, sealed, so that a retry gets the same answer on any node.
+
+use conclave_crypto::Entropy;
+use conclave_proto::record;
+use conclave_seal::Keyring;
+use prost::Message;
+
+use crate::decide::DecideError;
+use crate::key_ref::KeyId;
+use crate::records::KeyState;
+use crate::refusal::{Exception, Refusal};
+use crate::response::Response;
+
+/// How much is kept of a refusal's message, in bytes: the whole answer has at most
+/// `conclave_seal::keyring::ANSWER_LEN_MAX`.
+const MESSAGE_BYTES_MAX: usize = 128;
+
+/// A stored format: fields are added, never changed. Golden bytes: `tests/formats.rs`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Answer {
+    /// Of the request: the same request id under another request is refused.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) fingerprint: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(crate) now_ms: u64,
+    /// The key that was created or changed; empty if none was.
+    #[prost(bytes = "vec", tag = "3")]
+    key_id: Vec<u8>,
+    #[prost(enumeration = "record::KeyState", tag = "4")]
+    state: i32,
+    #[prost(uint64, tag = "5")]
+    deletion_ms: u64,
+    #[prost(uint32, tag = "6")]
+    pub(crate) versions: u32,
+    /// Of a refusal.
+    #[prost(enumeration = "Exception", tag = "7")]
+    exception: i32,
+    #[prost(string, tag = "8")]
+    message: String,
+}
+
+impl Answer {
+    pub(crate) fn of(
+        fingerprint: [u8; 16],
+        now_ms: u64,
+        reply: &Result<Response, Refusal>,
+    ) -> Self {
+        let mut answer = Self { fingerprint: fingerprint.to_vec(), now_ms, ..Self::default() };
+        match reply {
+            Ok(Response::KeyCreated(key)) => answer.put_key(key.id, key.state, key.versions),
+            Ok(Response::KeyChanged(key)) => answer.put_key(key.id, key.state, key.versions),
+            Ok(_) => {}
+            Err(refusal) => {
+                answer.exception = refusal.exception() as i32;
+                answer.message = shortened(refusal.message());
+            }
+        }
+        answer
+    }
+
+    fn put_key(&mut self, id: KeyId, state: KeyState, versions: u32) {
+        self.key_id = id.bytes().to_vec();
+        self.state = state.to_proto() as i32;
+        self.deletion_ms = state.deletion_ms();
+        self.versions = versions;
+    }
+
+    /// The key, if the answer is about one.
+    pub(crate) fn key(&self) -> Result<(KeyId, KeyState), DecideError> {
+        let id = self.key_id.as_slice().try_into().map_err(|_| DecideError::AnswerContent)?;
+        let state =
+            KeyState::from_proto(self.state, self.deletion_ms).ok_or(DecideError::AnswerContent)?;
+        Ok((KeyId::new(id), state))
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let message = self.message.clone();
+        match self.exception() {
+            Exception::Unspecified if self.exception == 0 => None,
+            exception => Some(Refusal::Earlier { exception, message }),
+        }
+    }
+
+    pub(crate) fn seal(
+        &self,
+        keyring: &Keyring,
+        token: &[u8; 32],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<u8>, DecideError> {
+        Ok(keyring.seal_answer(token, &self.encode_to_vec(), entropy)?)
+    }
+
+    pub(crate) fn open(
+        keyring: &Keyring,
+        token: &[u8; 32],
+        sealed: &[u8],
+    ) -> Result<Self, DecideError> {
+        let opened = keyring.open_answer(token, sealed)?;
+        Self::decode(opened.expose()).map_err(|_| DecideError::AnswerContent)
+    }
+}
+
+fn shortened(mut message: String) -> String {
+    const MARK: &str = "…";
+    if message.len() > MESSAGE_BYTES_MAX {
+        let mut end = MESSAGE_BYTES_MAX - MARK.len();
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message += MARK;
+    }
+    message
+}

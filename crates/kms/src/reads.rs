@@ -1,0 +1,158 @@
+//! The only way from a decision to the view: whatever is read here, found or not, becomes a guard, so
+//! that no decision can forget one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use conclave_seal::Keyring;
+use conclave_store::{GuardDigest, Kind, RecordId, View};
+
+use crate::cache::{Cache, Decoded};
+use crate::decide::DecideError;
+use crate::key_ref::{AliasName, KeyId};
+use crate::records::{AliasRecord, KeyRecord, PrincipalRecord, RecordError};
+
+pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
+
+pub(crate) struct Reads<'a> {
+    view: &'a dyn View,
+    keyring: &'a Keyring,
+    cache: &'a Cache,
+    account: &'a str,
+    guards: Guards,
+}
+
+impl<'a> Reads<'a> {
+    pub(crate) fn new(
+        view: &'a dyn View,
+        keyring: &'a Keyring,
+        cache: &'a Cache,
+        account: &'a str,
+    ) -> Self {
+        Self { view, keyring, cache, account, guards: Guards::new() }
+    }
+
+    pub(crate) fn key(&mut self, id: KeyId) -> Result<Option<Arc<KeyRecord>>, DecideError> {
+        let record = key_record_id(id);
+        match self.decoded(record)? {
+            None => Ok(None),
+            Some(Decoded::Key(key)) if key.id == id => Ok(Some(key)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    pub(crate) fn alias(
+        &mut self,
+        name: &AliasName,
+    ) -> Result<Option<Arc<AliasRecord>>, DecideError> {
+        let record = self.alias_record_id(name);
+        match self.decoded(record)? {
+            None => Ok(None),
+            Some(Decoded::Alias(alias)) => Ok(Some(alias)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    pub(crate) fn principal(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<Arc<PrincipalRecord>>, DecideError> {
+        let record = self.principal_record_id(name);
+        match self.decoded(record)? {
+            None => Ok(None),
+            Some(Decoded::Principal(principal)) if principal.name == name => Ok(Some(principal)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    pub(crate) fn alias_record_id(&self, name: &AliasName) -> RecordId {
+        self.keyring.name_id(Kind::Alias, self.account, name.as_str())
+    }
+
+    pub(crate) fn principal_record_id(&self, name: &str) -> RecordId {
+        self.keyring.name_id(Kind::Principal, self.account, name)
+    }
+
+    /// One page of records, *not* guarded: lists come after a ReadIndex, and are guarded only by what
+    /// authorises them. The flag says whether more follow.
+    pub(crate) fn page(
+        &self,
+        kind: Kind,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> (Vec<RecordId>, bool) {
+        let mut page = self.view.list(kind, after, limit + 1);
+        let truncated = page.len() > limit;
+        page.truncate(limit);
+        (page, truncated)
+    }
+
+    /// A principal off a page, not guarded, as the page is not.
+    pub(crate) fn listed_principal(
+        &self,
+        record: RecordId,
+    ) -> Result<Option<Arc<PrincipalRecord>>, DecideError> {
+        match self.decode(record)? {
+            None => Ok(None),
+            Some((_, Decoded::Principal(principal))) => Ok(Some(principal)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    /// The applied index that the view contains.
+    pub(crate) fn read_index(&self) -> u64 {
+        self.view.applied().0
+    }
+
+    /// Takes over what a ceremony read for itself.
+    pub(crate) fn adopt(&mut self, guards: &Guards) -> Result<(), DecideError> {
+        for (record, guard) in guards {
+            let seen = self.guards.insert(*record, *guard);
+            if seen.is_some_and(|seen| seen != *guard) {
+                return Err(DecideError::ReadTwice { record: *record });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_guards(self) -> Guards {
+        self.guards
+    }
+
+    fn decoded(&mut self, record: RecordId) -> Result<Option<Decoded>, DecideError> {
+        let found = self.decode(record)?;
+        let (guard, decoded) = match found {
+            None => (None, None),
+            Some((guard, decoded)) => (Some(guard), Some(decoded)),
+        };
+        self.guards.insert(record, guard);
+        Ok(decoded)
+    }
+
+    fn decode(&self, record: RecordId) -> Result<Option<(GuardDigest, Decoded)>, DecideError> {
+        let Some(digest) = self.view.digest(&record) else { return Ok(None) };
+        if let Some(decoded) = self.cache.get(&record, &digest) {
+            return Ok(Some((digest.guard(), decoded)));
+        }
+        let Some(blob) = self.view.blob(&record)? else {
+            return Err(DecideError::Vanished { record });
+        };
+        let opened = self.keyring.open_record(&record, &blob)?;
+        let decoded = match record.kind() {
+            Kind::Key => KeyRecord::decode(&opened).map(|key| Decoded::Key(Arc::new(key))),
+            Kind::Alias => AliasRecord::decode(&opened).map(|alias| Decoded::Alias(Arc::new(alias))),
+            _ => PrincipalRecord::decode(&opened).map(|name| Decoded::Principal(Arc::new(name))),
+        };
+        let decoded = decoded.map_err(|source| DecideError::Record { record, source })?;
+        self.cache.put(record, digest, decoded.clone());
+        Ok(Some((digest.guard(), decoded)))
+    }
+}
+
+pub(crate) fn key_record_id(id: KeyId) -> RecordId {
+    RecordId::new(Kind::Key, *id.bytes())
+}
+
+fn misplaced(record: RecordId) -> DecideError {
+    DecideError::Record { record, source: RecordError::Misplaced }
+}

@@ -1,0 +1,188 @@
+//! One decision in the making: what it reads, what it will write, what its audit entry will say.
+
+use std::sync::Arc;
+
+use conclave_audit::new_entry;
+use conclave_crypto::{Entropy, Secret};
+use conclave_proto::audit;
+use conclave_seal::Keyring;
+use conclave_store::{RecordId, TxnBody};
+
+use crate::answer::Answer;
+use crate::audit_entry::{describe, requested_resources};
+use crate::authorize::Verdict;
+use crate::decide::{Caller, Ctx, DecideError, Plan};
+use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
+use crate::reads::Reads;
+use crate::records::KeyRecord;
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::response::Response;
+
+pub(crate) struct Work<'a> {
+    pub(crate) reads: Reads<'a>,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) entropy: &'a mut dyn Entropy,
+    pub(crate) now_ms: u64,
+    pub(crate) domain: &'a DomainInfo,
+    pub(crate) caller: &'a Caller,
+    node: &'a str,
+    region: &'a str,
+    /// What the operation turned out to be about; empty as long as that is only what was asked for.
+    resources: Vec<String>,
+    writes: Vec<(RecordId, Option<Vec<u8>>)>,
+}
+
+/// Why an operation did not come to a response.
+pub(crate) enum Stop {
+    /// An outcome: the plan goes on without writes.
+    Refused(Refusal),
+    /// No plan.
+    Failed(DecideError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<DecideError> for Stop {
+    fn from(error: DecideError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(ctx: &'a mut Ctx<'_>) -> Self {
+        Self {
+            reads: Reads::new(ctx.view, ctx.keyring, ctx.cache, &ctx.domain.account),
+            keyring: ctx.keyring,
+            entropy: ctx.entropy,
+            now_ms: ctx.now_ms,
+            domain: ctx.domain,
+            caller: ctx.caller,
+            node: ctx.node,
+            region: ctx.region,
+            resources: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// The key that a request names, whatever its state.
+    pub(crate) fn find_key(&mut self, named: &KeyRef) -> Result<Arc<KeyRecord>, Stop> {
+        let unknown = |arn| Refusal::UnknownKey { arn };
+        if let Some(home) = named.home.as_ref().filter(|home| *home != self.domain) {
+            return Err(if home.name == self.domain.name {
+                unknown(named.arn(self.domain)).into()
+            } else {
+                Refusal::ForeignArn { region: home.name.clone() }.into()
+            });
+        }
+        let id = match &named.name {
+            KeyName::Id(id) => *id,
+            KeyName::Alias(alias) => match self.reads.alias(alias)? {
+                Some(alias) => alias.key,
+                None => return Err(Refusal::UnknownAlias { arn: named.arn(self.domain) }.into()),
+            },
+        };
+        let key = self.reads.key(id)?.ok_or_else(|| unknown(self.domain.key_arn(id)))?;
+        self.concerns_key(key.id);
+        Ok(key)
+    }
+
+    /// Names a key as what the operation is about.
+    pub(crate) fn concerns_key(&mut self, id: KeyId) {
+        let arn = self.domain.key_arn(id);
+        if !self.resources.contains(&arn) {
+            self.resources.push(arn);
+        }
+    }
+
+    /// Writes a sealed kind of record.
+    pub(crate) fn put(&mut self, record: RecordId, plaintext: &Secret) {
+        let blob = self.keyring.seal_record(&record, plaintext.expose(), self.entropy);
+        self.writes.push((record, Some(blob)));
+    }
+
+    pub(crate) fn delete(&mut self, record: RecordId) {
+        self.writes.push((record, None));
+    }
+
+    /// Takes over writes that a ceremony has made.
+    pub(crate) fn write_all(&mut self, writes: &[(RecordId, Option<Vec<u8>>)]) {
+        self.writes.extend_from_slice(writes);
+    }
+
+    /// What a mutation by this caller under this request id is known by.
+    pub(crate) fn token(&self) -> [u8; 32] {
+        self.keyring.token(&self.caller.principal, self.caller.request_id.as_str())
+    }
+
+    /// Seals the audit entry and, for a mutation, the answer that its retry will get.
+    ///
+    /// A refused mutation has token and answer too. Without them its retry could be decided over a
+    /// state that its own first attempt had made, and be told "exists already" of a success; or a
+    /// first attempt that was overtaken by its retry could still take effect.
+    pub(crate) fn finish(
+        mut self,
+        request: &Request,
+        verdict: &Verdict,
+        reply: Result<Response, Refusal>,
+    ) -> Result<Plan, DecideError> {
+        if reply.is_err() {
+            self.writes.clear();
+        }
+        let (token, answer) = match request.fingerprint() {
+            None => (None, Vec::new()),
+            Some(fingerprint) => {
+                let token = self.token();
+                let answer = Answer::of(fingerprint, self.now_ms, &reply);
+                (Some(token), answer.seal(self.keyring, &token, self.entropy)?)
+            }
+        };
+        // Checked before it is sealed: nobody could read one later that breaks the format's rules.
+        let entry = new_entry(self.entry(request, verdict, reply.as_ref().err()))?;
+        let body = TxnBody {
+            now_ms: self.now_ms,
+            guards: self.reads.into_guards(),
+            writes: self.writes,
+            audit: self.keyring.seal_entry(&entry, self.entropy),
+            token,
+            answer,
+        };
+        body.validate()?;
+        Ok(Plan { body, reply })
+    }
+
+    fn entry(
+        &mut self,
+        request: &Request,
+        verdict: &Verdict,
+        refusal: Option<&Refusal>,
+    ) -> audit::Entry {
+        let mut resources = std::mem::take(&mut self.resources);
+        if resources.is_empty() {
+            resources = requested_resources(request, self.domain);
+        }
+        let (parameters, encryption_context) = describe(request, self.domain);
+        let outcome = refusal.map_or(audit::Outcome::Success, Refusal::outcome);
+        audit::Entry {
+            time_ms: self.now_ms,
+            request_id: self.caller.request_id.as_str().to_owned(),
+            retry_of: self.caller.retry_of.as_ref().map_or("", |id| id.as_str()).to_owned(),
+            principal: self.caller.principal.clone(),
+            certificate_serial: self.caller.certificate_serial.clone(),
+            source_address: self.caller.source_address.clone(),
+            node: self.node.to_owned(),
+            region: self.region.to_owned(),
+            action: request.action().name().to_owned(),
+            resources,
+            parameters,
+            encryption_context,
+            outcome: outcome as i32,
+            reason: refusal.map(Refusal::reason).unwrap_or_default(),
+            decided_by: verdict.decided_by(),
+        }
+    }
+}

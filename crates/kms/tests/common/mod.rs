@@ -1,0 +1,246 @@
+//! A service in memory: a founded domain, one open node, and a committed store under it. A test asks
+//! through [`Service::call`] and looks at what was told and what was audited.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use conclave_crypto::{HpkePrivateKey, SeededEntropy};
+use conclave_kms::fields::{PrincipalName, RequestId, Roles};
+use conclave_kms::{Cache, Caller, Ctx, DomainInfo, Plan, Refusal, Request, Response, decide, encode_principal, replay};
+use conclave_proto::{audit, record, v1};
+use conclave_seal::{DomainId, FoundingInput, Keyring, OperatorSplit, found};
+use conclave_store::{Kind, MemoryStore, Outcome, View};
+
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+pub(crate) const ACCOUNT: &str = "000000000001";
+
+/// Who there is, one for each role, and `nobody`, who has no record.
+pub(crate) const PRINCIPALS: [(&str, &str); 4] =
+    [("olga", "operator"), ("ada", "key-administrator"), ("uma", "key-user"), ("aud", "auditor")];
+
+pub(crate) struct Service {
+    pub(crate) store: MemoryStore,
+    pub(crate) keyring: Keyring,
+    pub(crate) cache: Cache,
+    pub(crate) entropy: SeededEntropy,
+    pub(crate) domain: DomainInfo,
+    pub(crate) now_ms: u64,
+    requests: u64,
+}
+
+/// What a caller was told, and what the log says about it.
+pub(crate) struct Told {
+    pub(crate) reply: Result<Response, Refusal>,
+    pub(crate) entry: audit::Entry,
+}
+
+impl Service {
+    pub(crate) fn new() -> Self {
+        let mut entropy = SeededEntropy::from_number(1);
+        let enrolment = HpkePrivateKey::generate(&mut entropy).public().as_bytes().to_vec();
+        let input = FoundingInput {
+            domain_id: DomainId([7; 16]),
+            domain_name: "eu".to_owned(),
+            account: ACCOUNT.to_owned(),
+            cluster: "test".to_owned(),
+            members: vec![record::Member {
+                raft_id: 1,
+                name: "node-1".to_owned(),
+                enrolment_key: enrolment,
+                ..Default::default()
+            }],
+            split: OperatorSplit::new(1, 1).unwrap(),
+            now_ms: NOW_MS,
+            creator: "olga".to_owned(),
+        };
+        let founding = found(&input, &mut entropy).unwrap();
+        let mut store = MemoryStore::new([7; 16]);
+        store.write(founding.writes);
+        let mut service = Self {
+            store,
+            keyring: founding.keyring,
+            cache: Cache::new(),
+            entropy,
+            domain: DomainInfo { name: "eu".to_owned(), account: ACCOUNT.to_owned() },
+            now_ms: NOW_MS,
+            requests: 0,
+        };
+        for (name, role) in &PRINCIPALS[1..] {
+            service.set_principal(name, role);
+        }
+        service
+    }
+
+    /// Writes a principal past the service.
+    pub(crate) fn set_principal(&mut self, name: &str, role: &str) {
+        let id = self.keyring.name_id(Kind::Principal, ACCOUNT, name);
+        let roles = Roles::parse(&[role.to_owned()]).unwrap();
+        let encoded = encode_principal(&PrincipalName::parse(name).unwrap(), &roles, NOW_MS);
+        let blob = self.keyring.seal_record(&id, &encoded, &mut self.entropy);
+        self.store.write(vec![(id, Some(blob))]);
+    }
+
+    pub(crate) fn caller(&mut self, principal: &str) -> Caller {
+        self.requests += 1;
+        caller(principal, &format!("request-{}", self.requests))
+    }
+
+    pub(crate) fn decide(&mut self, caller: &Caller, request: &Request) -> Plan {
+        let store = self.store.clone();
+        self.decide_over(&store, caller, request)
+    }
+
+    pub(crate) fn decide_over(&mut self, view: &dyn View, caller: &Caller, request: &Request) -> Plan {
+        decide(&mut self.ctx(view, caller), request).unwrap()
+    }
+
+    pub(crate) fn ctx<'a>(&'a mut self, view: &'a dyn View, caller: &'a Caller) -> Ctx<'a> {
+        Ctx {
+            view,
+            keyring: &self.keyring,
+            cache: &self.cache,
+            entropy: &mut self.entropy,
+            now_ms: self.now_ms,
+            node: "node-1",
+            region: "eu-west",
+            domain: &self.domain,
+            caller,
+        }
+    }
+
+    /// As the shell does it: decide, commit, and on a known token replay.
+    pub(crate) fn call_as(&mut self, caller: &Caller, request: &Request) -> Told {
+        let plan = self.decide(caller, request);
+        self.commit(caller, request, plan)
+    }
+
+    pub(crate) fn commit(&mut self, caller: &Caller, request: &Request, plan: Plan) -> Told {
+        let entry = self.keyring.open_entry(&plan.body.audit).unwrap().entry;
+        let reply = match self.store.commit(plan.body, self.now_ms) {
+            Outcome::Committed(_) => {
+                let step = self.store.steps().last().unwrap().entry.clone().unwrap();
+                assert_eq!(self.keyring.open_entry(&step).unwrap().entry, entry);
+                plan.reply
+            }
+            Outcome::Known { answer, .. } => {
+                let store = self.store.clone();
+                replay(&self.ctx(&store, caller), request, &answer).unwrap()
+            }
+            other => panic!("neither committed nor known: {other:?}"),
+        };
+        Told { reply, entry }
+    }
+
+    pub(crate) fn call(&mut self, principal: &str, request: impl TryInto<Request, Error = Refusal>) -> Told {
+        let caller = self.caller(principal);
+        self.call_as(&caller, &request.try_into().unwrap())
+    }
+
+    /// A new key of the administrator's; its id.
+    pub(crate) fn key(&mut self, alias: &str) -> String {
+        let request = v1::CreateKeyRequest { alias: alias.to_owned(), ..Default::default() };
+        created(self.call("ada", request)).key_id
+    }
+
+    pub(crate) fn encrypt(&mut self, key: &str, plaintext: &[u8]) -> Vec<u8> {
+        let told = self.call("uma", encrypt(key, plaintext));
+        v1::EncryptResponse::try_from(told.reply.unwrap()).unwrap().ciphertext
+    }
+}
+
+impl Told {
+    /// One line: what was told, and what was audited. Key ids are not shown.
+    pub(crate) fn line(&self) -> String {
+        let told = match &self.reply {
+            Ok(Response::KeyCreated(key)) => format!("key {} v{}", key.state.name(), key.versions),
+            Ok(Response::KeyDescribed(key)) => {
+                format!("key {} v{} {}", key.state.name(), key.versions, key.aliases.join(","))
+            }
+            Ok(Response::KeyChanged(key)) => format!("key {} v{}", key.state.name(), key.versions),
+            Ok(Response::Decrypted(opened)) => {
+                format!("plaintext {:?}", String::from_utf8_lossy(opened.plaintext.expose()))
+            }
+            Ok(Response::PrincipalCreated(principal)) => format!("principal {}", principal.name),
+            Ok(_) => "ok".to_owned(),
+            Err(refusal) => refusal.name().to_owned(),
+        };
+        let outcome = audit::Outcome::try_from(self.entry.outcome).unwrap();
+        format!("{told} | {} {outcome:?} {}", self.entry.action, self.entry.decided_by.join(","))
+    }
+}
+
+pub(crate) fn caller(principal: &str, request_id: &str) -> Caller {
+    Caller {
+        principal: principal.to_owned(),
+        certificate_serial: "0a".to_owned(),
+        source_address: "192.0.2.1:4711".to_owned(),
+        request_id: RequestId::parse(request_id).unwrap(),
+        retry_of: None,
+    }
+}
+
+pub(crate) fn created(told: Told) -> v1::KeyMetadata {
+    v1::CreateKeyResponse::try_from(told.reply.unwrap()).unwrap().key.unwrap()
+}
+
+pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<v1::ContextPair> {
+    let pair = |(name, value): &(&str, &str)| v1::ContextPair {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
+    pairs.iter().map(pair).collect()
+}
+
+pub(crate) fn encrypt(key: &str, plaintext: &[u8]) -> v1::EncryptRequest {
+    v1::EncryptRequest { key: key.to_owned(), plaintext: plaintext.to_vec(), context: Vec::new() }
+}
+
+pub(crate) fn decrypt(ciphertext: &[u8]) -> v1::DecryptRequest {
+    v1::DecryptRequest { ciphertext: ciphertext.to_vec(), ..Default::default() }
+}
+
+/// One request for every action, about `key` and a ciphertext of it.
+pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
+    use conclave_kms::{Admin, AdminAction, ReadAudit};
+    let key = key.to_owned();
+    let ciphertext = ciphertext.to_vec();
+    let mut requests: Vec<Request> = Vec::new();
+    for action in [AdminAction::AddNodes, AdminAction::RemoveNode, AdminAction::SealNode] {
+        requests.push(Request::Admin(Admin {
+            action,
+            resources: vec!["node/node-2".to_owned()],
+            parameters: Vec::new(),
+            guards: Default::default(),
+            writes: Vec::new(),
+        }));
+    }
+    let roles = vec!["key-user".to_owned()];
+    macro_rules! add {
+        ($($message:expr),* $(,)?) => { $(requests.push($message.try_into().unwrap());)* };
+    }
+    add![
+        v1::CreatePrincipalRequest { name: "new".to_owned(), roles },
+        v1::DeletePrincipalRequest { name: "aud".to_owned() },
+        v1::ListPrincipalsRequest::default(),
+        v1::CreateKeyRequest { alias: "alias/new".to_owned(), ..Default::default() },
+        v1::DescribeKeyRequest { key: key.clone() },
+        v1::ListKeysRequest::default(),
+        v1::EnableKeyRequest { key: key.clone() },
+        v1::DisableKeyRequest { key: key.clone() },
+        v1::RotateKeyOnDemandRequest { key: key.clone() },
+        v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 },
+        v1::CancelKeyDeletionRequest { key: key.clone() },
+        encrypt(&key, b"plaintext"),
+        decrypt(&ciphertext),
+        v1::ReEncryptRequest {
+            ciphertext: ciphertext.clone(),
+            destination_key: key.clone(),
+            ..Default::default()
+        },
+        v1::GenerateDataKeyRequest { key: key.clone(), ..Default::default() },
+        v1::GenerateDataKeyWithoutPlaintextRequest { key: key.clone(), ..Default::default() },
+        v1::GenerateRandomRequest { bytes: 16 },
+    ];
+    for export in [false, true] {
+        requests.push(Request::ReadAudit(ReadAudit { export, parameters: Vec::new() }));
+    }
+    requests
+}

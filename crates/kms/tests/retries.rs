@@ -1,0 +1,175 @@
+//! Exactly once: a retry of a mutation does nothing, and is told what its first attempt was.
+
+mod common;
+
+use common::{Service, caller, created};
+use conclave_kms::{Caller, Request};
+use conclave_proto::v1;
+use conclave_store::Kind;
+use conclave_store::View;
+
+fn keys(service: &Service) -> usize {
+    service.store.list(Kind::Key, None, 100).len()
+}
+
+fn create(alias: &str, description: &str) -> Request {
+    let message = v1::CreateKeyRequest {
+        alias: alias.to_owned(),
+        description: description.to_owned(),
+        tags: vec![v1::Tag { key: "a".to_owned(), value: "b".to_owned() }],
+    };
+    message.try_into().unwrap()
+}
+
+fn ada() -> Caller {
+    caller("ada", "one-request")
+}
+
+#[test]
+fn a_retried_creation_is_the_same_key() {
+    let mut service = Service::new();
+    let request = create("alias/a", "first");
+    let first = created(service.call_as(&ada(), &request));
+    // Meanwhile the key changed, and time went on; the answer is still the first one.
+    service.now_ms += 60_000;
+    service.call("ada", v1::DisableKeyRequest { key: first.key_id.clone() }).reply.unwrap();
+    let again = created(service.call_as(&ada(), &request));
+    assert_eq!(v1::KeyMetadata::encode(&first), v1::KeyMetadata::encode(&again));
+    assert_eq!((again.state.as_str(), again.aliases.len(), again.tags.len()), ("Enabled", 1, 1));
+    assert_eq!(keys(&service), 1);
+}
+
+/// The same request id of another principal is another request.
+#[test]
+fn request_ids_belong_to_their_principal() {
+    let mut service = Service::new();
+    service.set_principal("adam", "key-administrator");
+    let first = created(service.call_as(&ada(), &create("", "")));
+    let other = created(service.call_as(&caller("adam", "one-request"), &create("", "")));
+    assert_ne!(first.key_id, other.key_id);
+}
+
+#[test]
+fn another_request_under_the_same_id_is_refused() {
+    let mut service = Service::new();
+    let key = created(service.call_as(&ada(), &create("", "first"))).key_id;
+    let others = [
+        create("", "second"),
+        create("alias/a", "first"),
+        v1::DisableKeyRequest { key }.try_into().unwrap(),
+    ];
+    for other in others {
+        let refusal = service.call_as(&ada(), &other).reply.unwrap_err();
+        assert_eq!(refusal.name(), "ValidationException");
+        assert_eq!(
+            refusal.message(),
+            "request id one-request was already used for another request; use a new one"
+        );
+    }
+    assert_eq!(keys(&service), 1);
+}
+
+/// Every change, retried over the state that it made itself, is told its first answer.
+#[test]
+fn a_retried_change_is_told_how_the_key_stood_then() {
+    let mut service = Service::new();
+    let key = service.key("alias/a");
+    let changes: [Request; 5] = [
+        v1::RotateKeyOnDemandRequest { key: key.clone() }.try_into().unwrap(),
+        v1::DisableKeyRequest { key: "alias/a".to_owned() }.try_into().unwrap(),
+        v1::EnableKeyRequest { key: key.clone() }.try_into().unwrap(),
+        v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }.try_into().unwrap(),
+        v1::CancelKeyDeletionRequest { key: key.clone() }.try_into().unwrap(),
+    ];
+    for request in &changes {
+        let caller = service.caller("ada");
+        let first = format!("{:?}", service.call_as(&caller, request).reply);
+        assert!(first.starts_with("Ok"), "{first}");
+        service.now_ms += 1000;
+        assert_eq!(format!("{:?}", service.call_as(&caller, request).reply), first);
+    }
+    let last = service.call("ada", v1::DescribeKeyRequest { key });
+    assert_eq!(last.line(), "key Disabled v2 alias/a | DescribeKey Success role:key-administrator");
+}
+
+#[test]
+fn retried_principals() {
+    let mut service = Service::new();
+    let message =
+        v1::CreatePrincipalRequest { name: "new".to_owned(), roles: vec!["auditor".to_owned()] };
+    let requests: [Request; 2] = [
+        message.try_into().unwrap(),
+        v1::DeletePrincipalRequest { name: "new".to_owned() }.try_into().unwrap(),
+    ];
+    for request in &requests {
+        let caller = service.caller("olga");
+        let first = format!("{:?}", service.call_as(&caller, request).reply);
+        assert!(first.starts_with("Ok"), "{first}");
+        assert_eq!(format!("{:?}", service.call_as(&caller, request).reply), first);
+    }
+}
+
+/// A first attempt that its own retry overtook, and that was refused there, takes no effect later.
+#[test]
+fn a_refusal_is_final_for_its_request_id() {
+    let mut service = Service::new();
+    let key = service.key("");
+    let request: Request = v1::CancelKeyDeletionRequest { key: key.clone() }.try_into().unwrap();
+    let refused = service.call_as(&ada(), &request).reply.unwrap_err();
+    service.call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }).reply.unwrap();
+    let late = service.call_as(&ada(), &request).reply.unwrap_err();
+    assert_eq!(late.name(), refused.name());
+    assert_eq!(late.message(), refused.message());
+    let told = service.call("ada", v1::DescribeKeyRequest { key });
+    assert!(told.line().starts_with("key PendingDeletion"));
+}
+
+/// A refusal too long to be kept is told again in part, and still fits.
+#[test]
+fn a_long_refusal_is_kept_shortened() {
+    let mut service = Service::new();
+    let alias = format!("alias/{}", "a".repeat(250));
+    service.key(&alias);
+    let request = create(&alias, "");
+    let first = service.call_as(&ada(), &request).reply.unwrap_err();
+    let again = service.call_as(&ada(), &request).reply.unwrap_err();
+    assert_eq!(again.name(), "AlreadyExistsException");
+    assert!(first.message().starts_with(again.message().trim_end_matches('…')));
+    assert!(again.message().len() <= 128);
+}
+
+/// However late: when the token has been forgotten, the id that derives from it has not.
+#[test]
+fn a_creation_whose_answer_is_forgotten_creates_nothing() {
+    let mut service = Service::new();
+    let request = create("alias/a", "");
+    let mut plan = service.decide(&ada(), &request);
+    (plan.body.token, plan.body.answer) = (None, Vec::new());
+    let first = created(service.commit(&ada(), &request, plan));
+    let refusal = service.call_as(&ada(), &request).reply.unwrap_err();
+    assert_eq!(refusal.name(), "AlreadyExistsException");
+    assert!(refusal.message().contains(&first.arn));
+    assert_eq!(keys(&service), 1);
+}
+
+/// A retry that is denied meanwhile is told what its first attempt did, not that it did nothing.
+#[test]
+fn a_retry_after_the_principal_is_gone_is_told_the_truth() {
+    let mut service = Service::new();
+    let first = created(service.call_as(&ada(), &create("", "")));
+    service.call("olga", v1::DeletePrincipalRequest { name: "ada".to_owned() }).reply.unwrap();
+    let again = created(service.call_as(&ada(), &create("", "")));
+    assert_eq!(first.key_id, again.key_id);
+    let refusal = service.call("ada", v1::CreateKeyRequest::default()).reply.unwrap_err();
+    assert_eq!(refusal.name(), "AccessDeniedException");
+}
+
+trait Encode {
+    fn encode(&self) -> Vec<u8>;
+}
+
+impl Encode for v1::KeyMetadata {
+    fn encode(&self) -> Vec<u8> {
+        prost::Message::encode_to_vec(self)
+    }
+}

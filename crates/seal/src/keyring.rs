@@ -1,0 +1,258 @@
+//! What an open node holds: every key of its domain, and what is done with them.
+//!
+//! A keyring never changes: [`Keyring::refreshed`] makes the next one when the records it was
+//! read from have changed, and the node swaps it in. The audit side is in [`entries`], reading the
+//! records in [`load`].
+
+mod entries;
+mod load;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use conclave_crypto::ed25519::SigningKey;
+use conclave_crypto::entropy::Entropy;
+use conclave_crypto::hpke::{HpkePrivateKey, HpkePublicKey};
+use conclave_crypto::secret::{Key, Secret};
+use conclave_crypto::{aead, hmac_sha256};
+use conclave_proto::record;
+use conclave_store::{BlobDigest, Kind, RecordId};
+use prost::Message;
+
+pub use entries::{EntryError, OpenedEntry, seal_entry_to_intake};
+pub use load::KeyringError;
+
+use crate::epoch::{ShareEpoch, ShareError};
+use crate::ids::{DomainId, OperatorGeneration, RaftId, RootGeneration};
+use crate::labels;
+use crate::operator::NodeSealRoot;
+use crate::wrapped::WrappedShare;
+
+/// The format of sealed blobs.
+pub const SEALED_BLOB_FORMAT: u32 = 1;
+
+/// The longest plaintext of an answer, in bytes: sealed it has 256, the most that the store keeps.
+pub const ANSWER_LEN_MAX: usize = 256 - 4 - aead::OVERHEAD;
+
+/// All keys of one domain.
+pub struct Keyring {
+    domain: DomainId,
+    root: Key,
+    root_generation: RootGeneration,
+    current: u32,
+    domain_keys: BTreeMap<u32, Key>,
+    secrets: Secrets,
+    token_key: Key,
+    /// What was read, to see whether anything has changed since.
+    read: BTreeMap<RecordId, BlobDigest>,
+}
+
+/// The keys that lie in sealed records.
+struct Secrets {
+    index: Key,
+    intake: HpkePrivateKey,
+    audit: BTreeMap<u32, Key>,
+    audit_signing: Key,
+    node_seal: BTreeMap<OperatorGeneration, NodeSealRoot>,
+}
+
+impl Keyring {
+    /// The domain whose keys these are.
+    pub fn domain(&self) -> DomainId {
+        self.domain
+    }
+
+    /// The root key: an open node deals shares of it.
+    pub fn root(&self) -> &Key {
+        &self.root
+    }
+
+    /// Which root key that is.
+    pub fn root_generation(&self) -> RootGeneration {
+        self.root_generation
+    }
+
+    /// The newest node-seal root: what new shares are wrapped under.
+    pub fn node_seal_root(&self) -> Option<&NodeSealRoot> {
+        self.secrets.node_seal.values().next_back()
+    }
+
+    /// What audit checkpoints are signed with.
+    pub fn audit_signing_key(&self) -> SigningKey {
+        SigningKey::from_seed(&self.secrets.audit_signing)
+    }
+
+    /// What nodes that are not open seal their audit entries to.
+    pub fn intake_public(&self) -> HpkePublicKey {
+        self.secrets.intake.public()
+    }
+
+    /// The share of `me` in `plan`, computed from the root key and wrapped for its own disk: what an
+    /// open member does instead of waiting for a delivery.
+    ///
+    /// # Errors
+    /// [`ShareError`] if the plan is of another root key, or does not name it.
+    pub fn wrap_own_share(
+        &self,
+        plan: &ShareEpoch,
+        me: RaftId,
+        name: &str,
+        entropy: &mut dyn Entropy,
+    ) -> Result<WrappedShare, ShareError> {
+        let share = plan.share_of(self.domain, &self.root, me)?;
+        let seal = self.node_seal_root().ok_or(ShareError::Wrong { raft_id: me })?;
+        let key = seal.node_key(self.domain, name);
+        Ok(WrappedShare::wrap(&key, self.domain, plan.number, &share, entropy))
+    }
+
+    /// Seals a record's plaintext under the current domain key; the blob belongs under `id` alone.
+    pub fn seal_record(
+        &self,
+        id: &RecordId,
+        plaintext: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> Vec<u8> {
+        let aad = record_aad(self.domain, id, SEALED_BLOB_FORMAT);
+        let key = self.domain_keys.get(&self.current).expect("checked when the keyring was made");
+        record::SealedBlob {
+            format: SEALED_BLOB_FORMAT,
+            epoch: self.current,
+            sealed: aead::seal(key, entropy, &aad, plaintext),
+        }
+        .encode_to_vec()
+    }
+
+    /// The plaintext of the record `id`.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the blob is not one that a keyring of this domain sealed for `id`.
+    pub fn open_record(&self, id: &RecordId, blob: &[u8]) -> Result<Secret, RecordError> {
+        open_blob(self.domain, &self.domain_keys, id, blob)
+    }
+
+    /// The record that a name stands for, without giving the name away.
+    pub fn name_id(&self, kind: Kind, account: &str, name: &str) -> RecordId {
+        let message = labels::name_message(self.domain, account, kind.byte(), name);
+        let tag = hmac_sha256(&self.secrets.index, &[&message]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&tag[..16]);
+        RecordId::new(kind, id)
+    }
+
+    /// By what a mutation is known again: the same for the same principal and request id.
+    pub fn token(&self, principal: &str, request_id: &str) -> [u8; 32] {
+        hmac_sha256(&self.token_key, &[&labels::token_message(principal, request_id)])
+    }
+
+    /// The id of the key that the mutation behind `token` creates: shaped as a UUID of version 4.
+    pub fn derived_key_id(&self, token: &[u8; 32]) -> [u8; 16] {
+        labels::key_id(self.domain, token)
+    }
+
+    /// Seals what a retry of the mutation behind `token` gets, at most [`ANSWER_LEN_MAX`] bytes.
+    ///
+    /// # Errors
+    /// [`AnswerError::TooLong`].
+    pub fn seal_answer(
+        &self,
+        token: &[u8; 32],
+        answer: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<u8>, AnswerError> {
+        if answer.len() > ANSWER_LEN_MAX {
+            return Err(AnswerError::TooLong { found: answer.len() });
+        }
+        let aad = labels::answer_aad(self.domain, self.current, token);
+        let key = self.domain_keys.get(&self.current).expect("checked when the keyring was made");
+        let mut sealed = self.current.to_be_bytes().to_vec();
+        sealed.extend_from_slice(&aead::seal(key, entropy, &aad, answer));
+        Ok(sealed)
+    }
+
+    /// What [`Keyring::seal_answer`] sealed.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if it was not sealed for `token` in this domain.
+    pub fn open_answer(&self, token: &[u8; 32], sealed: &[u8]) -> Result<Secret, AnswerError> {
+        let (epoch, sealed) = sealed.split_first_chunk::<4>().ok_or(AnswerError::NotAuthentic)?;
+        let epoch = u32::from_be_bytes(*epoch);
+        let key = self.domain_keys.get(&epoch).ok_or(AnswerError::NotAuthentic)?;
+        let aad = labels::answer_aad(self.domain, epoch, token);
+        aead::open(key, &aad, sealed).map_err(|_| AnswerError::NotAuthentic)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
+fn record_aad(domain: DomainId, id: &RecordId, format: u32) -> Vec<u8> {
+    labels::record_aad(domain, id.kind().byte(), id.id(), format)
+}
+
+fn open_blob(
+    domain: DomainId,
+    domain_keys: &BTreeMap<u32, Key>,
+    id: &RecordId,
+    blob: &[u8],
+) -> Result<Secret, RecordError> {
+    let record = *id;
+    let blob = record::SealedBlob::decode(blob).map_err(|_| RecordError::Encoding { record })?;
+    if blob.format != SEALED_BLOB_FORMAT {
+        return Err(RecordError::Format { record, found: blob.format });
+    }
+    let key = domain_keys
+        .get(&blob.epoch)
+        .ok_or(RecordError::UnknownEpoch { record, epoch: blob.epoch })?;
+    let aad = record_aad(domain, id, blob.format);
+    aead::open(key, &aad, &blob.sealed).map_err(|_| RecordError::NotAuthentic { record })
+}
+
+/// Why a sealed record did not open. The state of a healthy replica never holds one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The blob is no sealed blob.
+    #[error("record {record} is no sealed record")]
+    Encoding {
+        /// Which one.
+        record: RecordId,
+    },
+    /// A later version sealed it.
+    #[error("record {record} has format {found}, this version knows {SEALED_BLOB_FORMAT}; upgrade the node")]
+    Format {
+        /// Which one.
+        record: RecordId,
+        /// As written.
+        found: u32,
+    },
+    /// Under a domain key that this keyring has not got.
+    #[error("record {record} is under domain key {epoch}, which is not here")]
+    UnknownEpoch {
+        /// Which one.
+        record: RecordId,
+        /// Under which domain key.
+        epoch: u32,
+    },
+    /// Another record's blob, another domain's, or a changed one.
+    #[error("record {record} was not sealed as such in this domain")]
+    NotAuthentic {
+        /// Which one.
+        record: RecordId,
+    },
+}
+
+/// Why an answer was not sealed or not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Beyond what is kept beside a token.
+    #[error("an answer has at most {ANSWER_LEN_MAX} bytes, this has {found}")]
+    TooLong {
+        /// How many bytes there were.
+        found: usize,
+    },
+    /// Another token's, another domain's, or a changed one.
+    #[error("the kept answer was not sealed for this request")]
+    NotAuthentic,
+}

@@ -1,0 +1,111 @@
+//! Golden bytes of what is stored, replicated or written on paper. If one of these changes, nodes
+//! stop opening what older ones wrote.
+
+use conclave_crypto::entropy::SeededEntropy;
+use conclave_crypto::secret::Key;
+use conclave_crypto::sharing::Share;
+use conclave_seal::operator_share::OperatorShare;
+use conclave_seal::{
+    DomainId, EpochNumber, OperatorGeneration, OperatorKey, RaftId, RootGeneration, ShareEpoch,
+    WrappedShare,
+};
+use conclave_store::{Kind, RecordId};
+
+use crate::stage::Stage;
+
+const DOMAIN: DomainId = DomainId(*b"conclave-domain!");
+
+fn key(byte: u8) -> Key {
+    Key::from_slice(&[byte; 32]).unwrap()
+}
+
+fn dealing(members: u64) -> (ShareEpoch, Vec<(RaftId, Share)>) {
+    let members: Vec<RaftId> = (1..=members).map(|id| RaftId(10 * id)).collect();
+    ShareEpoch::deal(DOMAIN, EpochNumber(7), &key(0x42), RootGeneration(1), &members).unwrap()
+}
+
+#[test]
+fn a_dealing_of_two_of_three() {
+    let (epoch, shares) = dealing(3);
+    assert_eq!(epoch.threshold, 2);
+    assert_eq!(shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(), TWO_OF_THREE);
+    assert_eq!(hex::encode(epoch.encode()), EPOCH_RECORD);
+    assert_eq!(ShareEpoch::parse(&hex::decode(EPOCH_RECORD).unwrap()).unwrap(), epoch);
+}
+
+#[test]
+fn a_dealing_of_three_of_five() {
+    let (epoch, shares) = dealing(5);
+    assert_eq!(epoch.threshold, 3);
+    assert_eq!(shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(), THREE_OF_FIVE);
+    for (raft_id, share) in &shares {
+        let again = epoch.share_of(DOMAIN, &key(0x42), *raft_id).unwrap();
+        assert!(again.x == share.x && again.y.ct_eq(&share.y));
+    }
+}
+
+#[test]
+fn the_text_of_an_operator_share() {
+    let share = OperatorShare {
+        domain: DOMAIN,
+        generation: OperatorGeneration(1),
+        threshold: 3,
+        share: Share { x: 2, y: key(0x17) },
+    };
+    assert_eq!(share.to_text().expose(), OPERATOR_SHARE);
+    let read = OperatorShare::from_text(OPERATOR_SHARE).unwrap();
+    assert!(read.share.y.ct_eq(&share.share.y));
+}
+
+#[test]
+fn a_wrapped_share() {
+    let (epoch, shares) = dealing(3);
+    let operator = OperatorKey { generation: OperatorGeneration(1), key: key(0x0e) };
+    let node = operator.node_seal_root(DOMAIN).node_key(DOMAIN, "node-a");
+    let entropy = &mut SeededEntropy::from_number(1);
+    let wrapped = WrappedShare::wrap(&node, DOMAIN, epoch.number, &shares[1].1, entropy);
+    assert_eq!(hex::encode(wrapped.encode()), WRAPPED_SHARE);
+    let read = WrappedShare::parse(&hex::decode(WRAPPED_SHARE).unwrap()).unwrap();
+    assert!(read.unwrap(&node, &epoch, RaftId(20)).unwrap().y.ct_eq(&shares[1].1.y));
+
+    // Neither another node's seal key nor another place opens it.
+    let other = operator.node_seal_root(DOMAIN).node_key(DOMAIN, "node-b");
+    assert!(read.unwrap(&other, &epoch, RaftId(20)).is_err());
+    assert!(read.unwrap(&node, &epoch, RaftId(30)).is_err());
+}
+
+#[test]
+fn a_sealed_record_and_the_ids_that_derive() {
+    let keyring = Stage::new(1, 1, 1).founding.keyring;
+    let id = RecordId::new(Kind::Key, [9; 16]);
+    let blob = keyring.seal_record(&id, b"content", &mut SeededEntropy::from_number(2));
+    assert_eq!(hex::encode(&blob), SEALED_BLOB);
+    let opened = keyring.open_record(&id, &hex::decode(SEALED_BLOB).unwrap()).unwrap();
+    assert!(opened.ct_eq(b"content"));
+
+    let name = keyring.name_id(Kind::Alias, "000000000042", "alias/a");
+    let token = keyring.token("alice", "request-1");
+    assert_eq!(hex::encode(name.to_bytes()), NAME_ID);
+    assert_eq!(hex::encode(token), TOKEN);
+    assert_eq!(hex::encode(keyring.derived_key_id(&token)), KEY_ID);
+}
+
+const TWO_OF_THREE: [&str; 3] = [
+    "1f33147ac93d9b863464c0752ad3f2f5f7ce51bd1d7363d8f376fbb3bbbd00d8",
+    "f8a0ee324fbcebd1ae0e5d2c927b3937334164a7fc20006d3b2a2bbbaba7c66d",
+    "a5d1b80ac4c33215d828df1bfaea898086cd7758a31121f78a1e924a525884f7",
+];
+const THREE_OF_FIVE: [&str; 5] = [
+    "6e2cb65f12f7bb457bae2cf9c70a449a68a69007d8e1a44d394f67aa53a45c13",
+    "270ea8d63681e0d335b5385eebc27a98116ca72e34e9e33cbc80c4af4bfe5183",
+    "0b605ccb663419d40c5956e56e8a7c403b88756bae4a0533c78de1475a184fd2",
+    "7cace9ffd7212a31b86718a5dd19e232f8c7e02fd1fad8258590481bfc96d84c",
+    "50c21de28794d336818b761e5851e4ead223326a4b593e2afe9d6df3ed70c61d",
+];
+const EPOCH_RECORD: &str = "0807100218012228080a10011a20db73853f06ddb1043a4d6e7651d860fe9d6564f283908724bc8a3e599ea1df7920012228081410021a20cac0a0bc272da90a7fa2762f2726497741eca1f7251b52208cc1cbd9c571bc4c20012228081e10031a2064008838c433a0bbf29e5975be0ec5d6bf9e2ed5c570d3ed4abb26b70d8f565720012a20f31af5ebcf49339f70596394a5d6b1145ab4c101f221a5d6f36a97b5fb472cdd";
+const OPERATOR_SHARE: &str = "conclave-operator-share-1:ChBjb25jbGF2ZS1kb21haW4hEAEYAyACKiAXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFw:4d8a8b9e";
+const WRAPPED_SHARE: &str = "08011210636f6e636c6176652d646f6d61696e21180720022a086f70657261746f7230013a486b340be3d3342b0dde7a1fe0b56d5c2bab9a1dacb87863191a0b59a1d65a5823edc03dda9a2a1ba2e7287ee74267e4d399646eb22a08e3d4aae87bdb4e20e8d220499b1077b656af";
+const SEALED_BLOB: &str = "080110011a2f966148a039e16e440912cac711864f49c99ad4d42dc3c1c4e552169b89241da55d662f6cb97679c8208091233273a2";
+const NAME_ID: &str = "4176344abe4d68736c180cf9cbaf2fd83b";
+const TOKEN: &str = "ab96b6b7a134d5b5f0c3ea6039bf8acf8569f704997806afec643717a3ebe50c";
+const KEY_ID: &str = "b8d0626f6fbe4f73b8820ea52e7ac669";
