@@ -15,7 +15,7 @@ use crate::response::Response;
 /// `conclave_seal::keyring::ANSWER_LEN_MAX`.
 const MESSAGE_BYTES_MAX: usize = 128;
 
-/// A stored format: fields are added, never changed. Golden bytes: `tests/formats.rs`.
+/// A stored format: fields are added, never changed. Golden bytes below.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Answer {
     /// Of the request: the same request id under another request is refused.
@@ -111,4 +111,53 @@ fn shortened(mut message: String) -> String {
         message += MARK;
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_proto::v1;
+    use conclave_seal::keyring::ANSWER_LEN_MAX;
+
+    use super::*;
+    use crate::request::Request;
+    use crate::response::KeyChange;
+
+    /// A kept format: other nodes, and later versions, read what this one wrote.
+    #[test]
+    fn golden_answers() {
+        let request = v1::ScheduleKeyDeletionRequest { key: "alias/a".to_owned(), days: 7 };
+        let fingerprint = Request::try_from(request).unwrap().fingerprint().unwrap();
+        let changed = Response::KeyChanged(KeyChange {
+            id: KeyId::new([0x11; 16]),
+            arn: String::new(),
+            state: KeyState::PendingDeletion { deletion_ms: 1000 },
+            versions: 2,
+        });
+        let answer = Answer::of(fingerprint, 5, &Ok(changed));
+        assert_eq!(
+            hex::encode(answer.encode_to_vec()),
+            "0a10e7816c88e78eeb5c51d63109b7eed29610051a10111111111111111111111111111111112003\
+             28e8073002"
+        );
+        assert!(answer.refusal().is_none() && answer.key().is_ok());
+
+        let answer = Answer::of([0x22; 16], 5, &Err(Refusal::Disabled { arn: "K".to_owned() }));
+        assert_eq!(
+            hex::encode(answer.encode_to_vec()),
+            "0a102222222222222222222222222222222210053808420e4b2069732064697361626c65642e"
+        );
+        assert_eq!(answer.refusal().unwrap().reason(), "DisabledException: K is disabled.");
+    }
+
+    #[test]
+    fn the_longest_answer_fits() {
+        let arn = "ä".repeat(1000);
+        let mut answer = Answer::of([0xff; 16], u64::MAX, &Err(Refusal::RotationLimit { arn }));
+        assert!(answer.message.len() <= MESSAGE_BYTES_MAX && answer.message.ends_with('…'));
+        assert!(answer.encoded_len() <= ANSWER_LEN_MAX);
+        let pending = KeyState::PendingDeletion { deletion_ms: u64::MAX };
+        (answer.exception, answer.message) = (0, String::new());
+        answer.put_key(KeyId::new([0xff; 16]), pending, u32::MAX);
+        assert!(answer.encoded_len() <= ANSWER_LEN_MAX);
+    }
 }

@@ -10,9 +10,8 @@ use crate::request::{Change, GenerateDataKey, Request};
 /// What a request asks for, as far as it says so itself: ARNs, or names of what is not a key.
 pub(crate) fn requested_resources(request: &Request, domain: &DomainInfo) -> Vec<String> {
     let named = |key: &KeyRef| vec![key.arn(domain)];
-    let in_ciphertext = |bytes: &[u8]| {
-        Envelope::parse(bytes).map(|envelope| domain.key_arn(envelope.header.key))
-    };
+    let in_ciphertext =
+        |bytes: &[u8]| Envelope::parse(bytes).map(|envelope| domain.key_arn(envelope.header.key));
     match request {
         Request::DescribeKey { key }
         | Request::ChangeKey { key, .. }

@@ -117,9 +117,13 @@ impl Action {
 /// What was found, and by which of the principal's roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Allowed { by: Vec<Role> },
+    Allowed {
+        by: Vec<Role>,
+    },
     /// The principal has no role that may, or there is no such principal.
-    Denied { known: bool },
+    Denied {
+        known: bool,
+    },
 }
 
 impl Verdict {

@@ -68,8 +68,11 @@ impl<'a> Envelope<'a> {
         let (magic, rest) = header_bytes.split_first_chunk::<4>()?;
         let (key, rest) = rest.split_first_chunk::<16>()?;
         let version = u32::from_be_bytes(*rest.first_chunk::<4>()?);
-        (*magic == MAGIC_AND_FORMAT)
-            .then(|| Self { header: Header { key: KeyId::new(*key), version }, header_bytes, sealed })
+        (*magic == MAGIC_AND_FORMAT).then(|| Self {
+            header: Header { key: KeyId::new(*key), version },
+            header_bytes,
+            sealed,
+        })
     }
 
     /// `None` unless key, context and every byte are those that were sealed.

@@ -162,12 +162,6 @@ impl KeyRef {
     }
 }
 
-impl From<KeyId> for KeyRef {
-    fn from(id: KeyId) -> Self {
-        Self { home: None, name: KeyName::Id(id) }
-    }
-}
-
 /// How much of a refused name an error repeats: enough to recognise it, too little to flood a log.
 pub(crate) fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 128;
@@ -196,7 +190,14 @@ mod tests {
 
     #[test]
     fn what_names_no_key_is_refused_as_aws_does() {
-        for bad in ["fake-key-id", "0123456789ab4def8123456789abcdef", "mrk-fake", "alias/", "alias/ä", "arn:aws:kms:eu:1"] {
+        for bad in [
+            "fake-key-id",
+            "0123456789ab4def8123456789abcdef",
+            "mrk-fake",
+            "alias/",
+            "alias/ä",
+            "arn:aws:kms:eu:1",
+        ] {
             let refusal = KeyRef::parse(bad).unwrap_err();
             assert_eq!(refusal.name(), "NotFoundException");
             assert_eq!(refusal.message(), format!("Invalid keyId '{bad}'"));

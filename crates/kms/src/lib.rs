@@ -39,7 +39,9 @@ pub use keys::VERSIONS_MAX;
 pub use records::{KeyState, RecordError, encode_principal};
 pub use refusal::{Exception, Fault, GrpcCode, Invalid, InvalidTags, Refusal};
 pub use replay::replay;
-pub use request::{Admin, AdminAction, Change, CreateKey, GenerateDataKey, ReadAudit, ReEncrypt, Request};
+pub use request::{
+    Admin, AdminAction, Change, CreateKey, GenerateDataKey, ReEncrypt, ReadAudit, Request,
+};
 pub use response::{
     DataKey, Decrypted, Encrypted, KeyChange, KeyMetadata, KeyPage, PrincipalInfo, PrincipalPage,
     ReEncrypted, Response, WrongResponse,

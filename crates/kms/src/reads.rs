@@ -140,7 +140,9 @@ impl<'a> Reads<'a> {
         let opened = self.keyring.open_record(&record, &blob)?;
         let decoded = match record.kind() {
             Kind::Key => KeyRecord::decode(&opened).map(|key| Decoded::Key(Arc::new(key))),
-            Kind::Alias => AliasRecord::decode(&opened).map(|alias| Decoded::Alias(Arc::new(alias))),
+            Kind::Alias => {
+                AliasRecord::decode(&opened).map(|alias| Decoded::Alias(Arc::new(alias)))
+            }
             _ => PrincipalRecord::decode(&opened).map(|name| Decoded::Principal(Arc::new(name))),
         };
         let decoded = decoded.map_err(|source| DecideError::Record { record, source })?;

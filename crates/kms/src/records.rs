@@ -150,8 +150,7 @@ impl KeyRecord {
 
 impl BackingKey {
     fn from_stored((stored, version): (&record::BackingKey, u32)) -> Result<Self, RecordError> {
-        let material =
-            Key::from_slice(&stored.material).map_err(|_| RecordError::BackingKeys)?;
+        let material = Key::from_slice(&stored.material).map_err(|_| RecordError::BackingKeys)?;
         if stored.version != version {
             return Err(RecordError::BackingKeys);
         }

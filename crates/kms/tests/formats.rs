@@ -1,6 +1,7 @@
 //! Golden bytes of the ciphertext, and what must never open.
+#![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for none")]
 
-use conclave_crypto::{Key, Secret, SeededEntropy};
+use conclave_crypto::{Key, Secret, SeededEntropy, aead};
 use conclave_kms::KeyId;
 use conclave_kms::ciphertext::{Envelope, Header, seal};
 use conclave_kms::fields::EncryptionContext;
@@ -26,12 +27,19 @@ fn sealed(context: &EncryptionContext, plaintext: &[u8]) -> Vec<u8> {
 #[test]
 fn golden_ciphertext() {
     let context = context(&[("purpose", "test"), ("a", "")]);
-    let golden = "GOLDEN";
+    let golden = "c04e560111111111111111111111111111111111020304056b340be3d3342b0dde7a1fe0b56d5c2b\
+                  ab9a1dacb878631948d8ebdd0d6e3a6774d075ceaf6389f80356f7a5e4ed6ef012";
     assert_eq!(hex::encode(sealed(&context, b"plaintext")), golden);
     let golden = hex::decode(golden).unwrap();
     let envelope = Envelope::parse(&golden).unwrap();
     assert_eq!(envelope.header, HEADER);
     assert_eq!(envelope.open(&key(1), &context).unwrap().expose(), b"plaintext");
+
+    // The associated data, written down by hand.
+    let mut aad = b"conclave/kms/ciphertext/v1".to_vec();
+    aad.extend_from_slice(&golden[..24]);
+    aad.extend_from_slice(b"\0\0\0\x02\0\0\0\x01a\0\0\0\0\0\0\0\x07purpose\0\0\0\x04test");
+    assert_eq!(aead::open(&key(1), &aad, &golden[24..]).unwrap().expose(), b"plaintext");
 }
 
 /// Names and values cannot move into one another.

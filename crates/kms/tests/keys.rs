@@ -1,4 +1,5 @@
 //! The life and use of keys, as scripts: requests in, one line each out, refusals and audit included.
+#![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for none")]
 
 mod common;
 
@@ -60,8 +61,16 @@ fn state_by_operation() {
     let key = service.key("");
     let ciphertext = service.encrypt(&key, b"x");
     let operations = [
-        "DescribeKey", "EnableKey", "DisableKey", "RotateKeyOnDemand", "ScheduleKeyDeletion",
-        "CancelKeyDeletion", "Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey",
+        "DescribeKey",
+        "EnableKey",
+        "DisableKey",
+        "RotateKeyOnDemand",
+        "ScheduleKeyDeletion",
+        "CancelKeyDeletion",
+        "Encrypt",
+        "Decrypt",
+        "ReEncrypt",
+        "GenerateDataKey",
         "GenerateDataKeyWithoutPlaintext",
     ];
     let (yes, off, gone) = ("ok", "DisabledException", "KMSInvalidStateException");
@@ -74,7 +83,10 @@ fn state_by_operation() {
         match state {
             "Disabled" => drop(service.call("ada", v1::DisableKeyRequest { key: key.clone() })),
             "PendingDeletion" => {
-                drop(service.call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }));
+                drop(
+                    service
+                        .call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }),
+                );
             }
             _ => {}
         }
@@ -129,7 +141,12 @@ fn refusals_say_what_aws_says() {
     tell(service.call("ada", describe(&format!("arn:aws:kms:us:000000000001:key/{key}"))));
     tell(service.call("ada", describe(&format!("arn:aws:kms:eu:000000000002:key/{key}"))));
     tell(service.call("uma", v1::DecryptRequest { key: other.clone(), ..decrypt(&ciphertext) }));
-    tell(service.call("uma", v1::DecryptRequest { context: pairs(&[("a", "b")]), ..decrypt(&ciphertext) }));
+    tell(
+        service.call(
+            "uma",
+            v1::DecryptRequest { context: pairs(&[("a", "b")]), ..decrypt(&ciphertext) },
+        ),
+    );
     tell(service.call("uma", decrypt(b"no ciphertext of ours at all")));
     tell(service.call("ada", v1::CancelKeyDeletionRequest { key: key.clone() }));
     tell(service.call("ada", encrypt(&key, b"x")));
@@ -189,7 +206,10 @@ fn re_encrypting_moves_a_plaintext_to_another_key_and_context() {
     let moved = v1::ReEncryptResponse::try_from(told.reply.unwrap()).unwrap();
     assert_eq!((moved.source_key_id, moved.key_id), (arn(&from), arn(&to)));
     let open = v1::DecryptRequest { context: pairs(&[("a", "b")]), ..decrypt(&moved.ciphertext) };
-    assert_eq!(service.call("uma", open).line(), "plaintext \"moved\" | Decrypt Success role:key-user");
+    assert_eq!(
+        service.call("uma", open).line(),
+        "plaintext \"moved\" | Decrypt Success role:key-user"
+    );
 }
 
 #[test]
@@ -281,7 +301,9 @@ fn no_secret_shows_in_debug_output() {
     let mut shown = format!("{request:?} {plan:?} {:?} {:?}", told.reply, service.cache);
     shown.retain(|c| c != ' ');
     let bytes = format!("{:?}", b"the plaintext itself").replace(' ', "");
-    assert!(!shown.contains("theplaintextitself") && !shown.contains(bytes.trim_matches(['[', ']'])));
+    assert!(
+        !shown.contains("theplaintextitself") && !shown.contains(bytes.trim_matches(['[', ']']))
+    );
     assert!(shown.contains("material:[secret]"));
 }
 
@@ -297,14 +319,17 @@ fn the_largest_key_can_be_created_and_rotated() {
     };
     let key = created(service.call("ada", request)).key_id;
     for _ in 1..conclave_kms::VERSIONS_MAX {
-        assert!(service.call("ada", v1::RotateKeyOnDemandRequest { key: key.clone() }).reply.is_ok());
+        assert!(
+            service.call("ada", v1::RotateKeyOnDemandRequest { key: key.clone() }).reply.is_ok()
+        );
     }
     let name = |n: usize| (format!("{n:030}"), "vv".to_owned());
     let context: Vec<_> =
         (0..250).map(name).map(|(name, value)| v1::ContextPair { name, value }).collect();
     let mut plaintext = vec![0; 4096];
     service.entropy.fill(&mut plaintext);
-    let told = service.call("uma", v1::EncryptRequest { context: context.clone(), ..encrypt(&key, &plaintext) });
+    let told = service
+        .call("uma", v1::EncryptRequest { context: context.clone(), ..encrypt(&key, &plaintext) });
     let ciphertext = v1::EncryptResponse::try_from(told.reply.unwrap()).unwrap().ciphertext;
     let request = v1::ReEncryptRequest {
         ciphertext,

@@ -1,4 +1,5 @@
 //! Exactly once: a retry of a mutation does nothing, and is told what its first attempt was.
+#![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for none")]
 
 mod common;
 
@@ -116,7 +117,10 @@ fn a_refusal_is_final_for_its_request_id() {
     let key = service.key("");
     let request: Request = v1::CancelKeyDeletionRequest { key: key.clone() }.try_into().unwrap();
     let refused = service.call_as(&ada(), &request).reply.unwrap_err();
-    service.call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }).reply.unwrap();
+    service
+        .call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 })
+        .reply
+        .unwrap();
     let late = service.call_as(&ada(), &request).reply.unwrap_err();
     assert_eq!(late.name(), refused.name());
     assert_eq!(late.message(), refused.message());

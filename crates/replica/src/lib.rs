@@ -1,1 +1,51 @@
-//! placeholder
+//! One domain's replica on one node: openraft over a durable log, the applied state, snapshots, the
+//! audit history's files, the transport between members, and the proposer.
+//!
+//! Bottom up: `types` and `codec` are Raft's own types and their bytes; [`log`] keeps log and vote;
+//! `segments` keeps the audit history; `snapshot` keeps snapshots; `applied` is the store's state
+//! with its blobs, and `machine` drives it from openraft. `peers`, `network`, `service` and
+//! `receive` talk to the other members. [`clock`] is cluster time. `core` joins these; on it stand
+//! `lead` and `members` (what a leader does when asked), `duties` (what it does unasked) and
+//! `proposer`. [`Replica`] is what the server holds.
+//!
+//! **Architecture invariant:** nothing here reads a record's content. The store judges commands,
+//! and the audit crate judges steps.
+
+mod applied;
+pub mod clock;
+pub mod codec;
+mod config;
+mod core;
+mod counters;
+mod disk;
+mod duties;
+mod lead;
+pub mod log;
+mod machine;
+mod members;
+mod network;
+mod peers;
+mod proposer;
+mod receive;
+mod replica;
+mod segments;
+mod service;
+mod snapshot;
+mod status;
+pub mod types;
+
+pub use applied::{AppliedView, ApplyError, IndexError};
+pub use clock::{SystemClock, WallClock};
+pub use config::{
+    ConfigError, ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS, ReplicaConfig, SNAPSHOT_EVERY,
+};
+pub use counters::{Counter, Counters};
+pub use disk::FileError;
+pub use peers::{Addressed, Identity, MESSAGE_BYTES_MAX, PeerDialer};
+pub use proposer::{Decided, ProposeError, QUEUE_MAX};
+pub use replica::{MembersError, Replica, StartError, Unavailable};
+pub use segments::{STEPS_PER_READ_MAX, SegmentsError};
+pub use service::ReplicationService;
+pub use snapshot::{SnapshotError, SnapshotFileError};
+pub use status::ReplicaStatus;
+pub use types::{PeerNode, RaftId};

@@ -16,6 +16,7 @@ use conclave_proto::record;
 use conclave_store::{Kind, RecordId};
 use prost::Message;
 
+use crate::Write;
 use crate::delivery::Delivery;
 use crate::epoch::{DealError, ShareEpoch};
 use crate::ids::{DomainId, EpochNumber, RaftId};
@@ -30,7 +31,7 @@ pub struct Dealing {
     /// The dealing as it will be committed: all its holders have acknowledged by then.
     pub epoch: ShareEpoch,
     /// The share-epoch and members records, for the log entry that changes the members.
-    pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    pub writes: Vec<Write>,
     /// Every member's share. New members need theirs and sealed ones cannot compute it; an open one
     /// may take its own from [`Keyring::wrap_own_share`] instead.
     pub deliveries: Vec<Delivery>,
@@ -40,10 +41,7 @@ pub struct Dealing {
 ///
 /// # Errors
 /// [`PlanError::Counter`] if the counter is unreadable or behind the committed epoch.
-pub fn reserve(
-    counter: &[u8],
-    current: &ShareEpoch,
-) -> Result<(EpochNumber, (RecordId, Option<Vec<u8>>)), PlanError> {
+pub fn reserve(counter: &[u8], current: &ShareEpoch) -> Result<(EpochNumber, Write), PlanError> {
     let last = record::ShareCounter::decode(counter).map_err(|_| PlanError::Counter)?.last_dealt;
     if last < current.number.0 {
         return Err(PlanError::Counter);
@@ -101,7 +99,10 @@ pub(crate) fn deliver(
 ) -> Result<Vec<Delivery>, HpkeError> {
     let mut deliveries = Vec::with_capacity(members.len());
     for (member, (raft_id, share)) in members.iter().zip(shares) {
-        assert_eq!(member.raft_id, *raft_id, "members and shares are both in the order of Raft ids");
+        assert_eq!(
+            member.raft_id, *raft_id,
+            "members and shares are both in the order of Raft ids"
+        );
         let key = seal.node_key(domain, &member.name);
         let wrapped = WrappedShare::wrap(&key, domain, epoch, share, entropy);
         deliveries.push(Delivery::seal(*raft_id, &member.enrolment_key, &wrapped, entropy)?);

@@ -95,8 +95,8 @@ pub fn open_delivery(
         return Err(DeliveryError::NotForMe);
     }
     let info = labels::delivery_info(domain, epoch, me);
-    let opened = hpke::hpke_open(enrolment, &info, &[], encrypted)
-        .map_err(|_| DeliveryError::NotForMe)?;
+    let opened =
+        hpke::hpke_open(enrolment, &info, &[], encrypted).map_err(|_| DeliveryError::NotForMe)?;
     let share = WrappedShare::parse(opened.expose())?;
     if share.domain != domain || share.epoch != epoch {
         return Err(DeliveryError::Mismatch);
@@ -108,7 +108,9 @@ pub fn open_delivery(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DeliveryError {
     /// It is encrypted to another key, or for another domain, epoch or Raft id.
-    #[error("the share was not encrypted to this node's enrolment key; take the key from the node again and deal anew")]
+    #[error(
+        "the share was not encrypted to this node's enrolment key; take the key from the node again and deal anew"
+    )]
     NotForMe,
     /// What came out is no wrapped share.
     #[error(transparent)]

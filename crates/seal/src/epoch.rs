@@ -301,7 +301,9 @@ pub enum ShareEpochError {
         holders: usize,
     },
     /// A member or place is 0 or named twice.
-    #[error("the share-epoch record gives Raft id {raft_id} the place {x}, which is 0 or not its own")]
+    #[error(
+        "the share-epoch record gives Raft id {raft_id} the place {x}, which is 0 or not its own"
+    )]
     Place {
         /// Whose.
         raft_id: RaftId,

@@ -182,7 +182,11 @@ impl Giver {
         let open = self.nonces.get_mut(&asker).ok_or(Refusal::Nonce)?;
         let at = open.iter().position(|open| open.nonce == nonce).ok_or(Refusal::Nonce)?;
         let spent = open.remove(at);
-        if now_ms.saturating_sub(spent.made_ms) < NONCE_GOOD_MS { Ok(()) } else { Err(Refusal::Nonce) }
+        if now_ms.saturating_sub(spent.made_ms) < NONCE_GOOD_MS {
+            Ok(())
+        } else {
+            Err(Refusal::Nonce)
+        }
     }
 
     fn other_holder(&self, asker: RaftId, epoch: &ShareEpoch) -> Result<VerifyingKey, Refusal> {
@@ -257,7 +261,9 @@ pub enum Refusal {
     #[error("the nonce is spent or too old; ask for a new one")]
     Nonce,
     /// Asker and giver have not applied the same epoch yet.
-    #[error("asked for share epoch {asked}, committed here is {committed}; wait until both nodes have caught up")]
+    #[error(
+        "asked for share epoch {asked}, committed here is {committed}; wait until both nodes have caught up"
+    )]
     OtherEpoch {
         /// What the asker has.
         asked: EpochNumber,

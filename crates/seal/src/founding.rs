@@ -17,6 +17,7 @@ use conclave_proto::record;
 use conclave_store::{GuardDigest, Kind, RecordId};
 use prost::Message;
 
+use crate::Write;
 use crate::dealing::deliver;
 use crate::delivery::Delivery;
 use crate::epoch::{DealError, ShareEpoch};
@@ -34,7 +35,8 @@ const FIRST: u64 = 1;
 /// What a domain is founded with.
 #[derive(Debug, Clone)]
 pub struct FoundingInput {
-    /// 16 random bytes that the founders were told.
+    /// 16 random bytes that the founders were told; new ones for every attempt, for a share of an
+    /// attempt that was given up has the same epoch number as this one's.
     pub domain_id: DomainId,
     /// Its name: lower-case letters, digits and hyphens.
     pub domain_name: String,
@@ -56,7 +58,7 @@ pub struct FoundingInput {
 #[derive(Debug)]
 pub struct Founding {
     /// The records of the one txn.
-    pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    pub writes: Vec<Write>,
     /// Each founder's share.
     pub deliveries: Vec<Delivery>,
     /// The dealing, which goes with every delivery.
@@ -195,13 +197,17 @@ fn verifier_key(input: &FoundingInput, keyring: &Keyring) -> Result<String, Foun
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoundingError {
     /// The domain's name.
-    #[error("a domain's name has 1 to {DOMAIN_NAME_LEN_MAX} lower-case letters, digits and hyphens, such as eu-1")]
+    #[error(
+        "a domain's name has 1 to {DOMAIN_NAME_LEN_MAX} lower-case letters, digits and hyphens, such as eu-1"
+    )]
     DomainName,
     /// The account.
     #[error("an account has 12 digits")]
     Account,
     /// Cluster or creator.
-    #[error("the cluster's and the first operator's names have 1 to 255 visible ASCII characters and no \"+\"")]
+    #[error(
+        "the cluster's and the first operator's names have 1 to 255 visible ASCII characters and no \"+\""
+    )]
     Name,
     /// The founders.
     #[error(transparent)]

@@ -1,8 +1,8 @@
 //! What an open node holds: every key of its domain, and what is done with them.
 //!
 //! A keyring never changes: [`Keyring::refreshed`] makes the next one when the records it was
-//! read from have changed, and the node swaps it in. The audit side is in [`entries`], reading the
-//! records in [`load`].
+//! read from have changed, and the node swaps it in. The audit side is in `entries`, reading the
+//! records in `load`.
 
 mod entries;
 mod load;
@@ -220,7 +220,9 @@ pub enum RecordError {
         record: RecordId,
     },
     /// A later version sealed it.
-    #[error("record {record} has format {found}, this version knows {SEALED_BLOB_FORMAT}; upgrade the node")]
+    #[error(
+        "record {record} has format {found}, this version knows {SEALED_BLOB_FORMAT}; upgrade the node"
+    )]
     Format {
         /// Which one.
         record: RecordId,

@@ -27,6 +27,9 @@ pub mod operator_share;
 pub mod pool;
 pub mod wrapped;
 
+/// A record and its new blob; `None` deletes. As a txn of the store takes it.
+pub type Write = (conclave_store::RecordId, Option<Vec<u8>>);
+
 pub use dealing::Dealing;
 pub use delivery::Delivery;
 pub use epoch::ShareEpoch;

@@ -9,16 +9,20 @@
 //! nobody knows here whether the plan was. A share of an older epoch goes once a newer one is
 //! committed *and* this node has its share of that, or holds none by right.
 
+mod errors;
+
 use std::collections::BTreeMap;
 
 use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::Share;
 
-use crate::epoch::{CombineError, ShareEpoch, ShareError};
-use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RaftId};
+pub use errors::{CollectError, StoreShareError, UnsealError};
+
+use crate::epoch::ShareEpoch;
+use crate::ids::{DomainId, EpochNumber, RaftId};
 use crate::operator::{NodeSealKey, OperatorKeyRecord};
-use crate::pool::{OperatorSharePool, PoolError, Progress};
-use crate::wrapped::{UnwrapError, WrappedShare};
+use crate::pool::{OperatorSharePool, Progress};
+use crate::wrapped::WrappedShare;
 
 /// The most shares kept at once: each unfinished plan costs one until the next finished one.
 pub const SHARES_KEPT_MAX: usize = 1024;
@@ -205,12 +209,8 @@ impl NodeSeal {
             Progress::Complete(operator) => {
                 let seal = operator.node_seal_root(self.domain);
                 let node_key = seal.node_key(self.domain, &self.name);
-                self.unlocked = Some(Unlocked {
-                    node_key,
-                    own: None,
-                    collected: BTreeMap::new(),
-                    open: false,
-                });
+                self.unlocked =
+                    Some(Unlocked { node_key, own: None, collected: BTreeMap::new(), open: false });
                 self.unwrap_own()?;
                 Ok(self.advance())
             }
@@ -257,9 +257,14 @@ impl NodeSeal {
         if place != Some(share.x) {
             return Err(StoreShareError::NotMyPlace { me: self.me });
         }
-        // A delivery that comes again replaces nothing: what is stored may be in use by now.
-        if let Some(held) = self.shares.get(&number).filter(|held| held.generation == share.generation)
-        {
+        // A delivery that comes again is acknowledged again and replaces nothing. Another share under
+        // the same number would be of another dealing: acknowledging it could lose the right one.
+        if let Some(held) = self.shares.get(&number) {
+            let unwraps =
+                |unlocked: &Unlocked| held.unwrap(&unlocked.node_key, plan, self.me).is_ok();
+            if *held != share && !self.unlocked.as_ref().is_some_and(unwraps) {
+                return Err(StoreShareError::AnotherHeld { epoch: number });
+            }
             return Ok(vec![Effect::PersistShare { epoch: number, bytes: held.encode() }]);
         }
         if let Some(committed) = self.epoch.as_ref().map(|epoch| epoch.number)
@@ -283,6 +288,19 @@ impl NodeSeal {
         let bytes = share.encode();
         self.shares.insert(number, share);
         Ok(vec![Effect::PersistShare { epoch: number, bytes }])
+    }
+
+    /// The root key that was handed out with [`Effect::Opened`] could not be used: back to
+    /// share-ready, to open again with [`NodeSeal::reopen`].
+    pub fn close(&mut self) {
+        if let Some(unlocked) = &mut self.unlocked {
+            unlocked.open = false;
+        }
+    }
+
+    /// Tries to open again, with the shares that are here.
+    pub fn reopen(&mut self) -> Vec<Effect> {
+        self.advance()
     }
 
     /// Wipes every key and operator share at once. The wrapped shares stay.
@@ -334,79 +352,14 @@ impl NodeSeal {
             return Ok(Vec::new());
         }
         let copy = |share: &Share| Share { x: share.x, y: share.y.duplicate() };
-        let shares: Vec<Share> =
-            std::iter::once(own).chain(unlocked.collected.values()).take(threshold).map(copy).collect();
+        let shares: Vec<Share> = std::iter::once(own)
+            .chain(unlocked.collected.values())
+            .take(threshold)
+            .map(copy)
+            .collect();
         unlocked.collected.clear();
         let root = epoch.combine(self.domain, &shares)?;
         unlocked.open = true;
         Ok(vec![Effect::Opened(root)])
     }
-}
-
-/// Why operator shares did not unseal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnsealError {
-    /// The records that shares are checked against are not here yet.
-    #[error("this node has not caught up with its domain yet; wait, then enter the shares again")]
-    NotCaughtUp,
-    /// The share was refused.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// The operators were right, but there is nothing to unwrap yet. The node keeps its seal key
-    /// and goes on by itself when its share is there.
-    #[error("this node holds no share of epoch {epoch}; it goes on by itself once it has caught up, else enrol it anew")]
-    NoShare {
-        /// The committed epoch.
-        epoch: EpochNumber,
-    },
-    /// There is a share, but it does not open.
-    #[error(transparent)]
-    Unwrap(#[from] UnwrapError),
-}
-
-/// Why a member's share was not of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CollectError {
-    /// It is not what was dealt to that member.
-    #[error(transparent)]
-    Share(#[from] ShareError),
-    /// All shares fit their verification keys and yet do not make the root key.
-    #[error(transparent)]
-    Combine(#[from] CombineError),
-}
-
-/// Why a plan's share was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StoreShareError {
-    /// It belongs to another domain or plan.
-    #[error("the share does not belong to the plan it came with")]
-    OtherPlan,
-    /// The plan has this node elsewhere or nowhere.
-    #[error("the plan does not give this share to the node with Raft id {me}")]
-    NotMyPlace {
-        /// This node.
-        me: RaftId,
-    },
-    /// A newer epoch is committed already.
-    #[error("share epoch {plan} comes after {committed} was committed; plan anew")]
-    Superseded {
-        /// The plan's.
-        plan: EpochNumber,
-        /// The committed one.
-        committed: EpochNumber,
-    },
-    /// Wrapped under an operator key that is not the domain's.
-    #[error("the share is wrapped under operator generation {found}, the domain is at {wanted}; plan anew")]
-    OtherGeneration {
-        /// The share's.
-        found: OperatorGeneration,
-        /// The domain's.
-        wanted: OperatorGeneration,
-    },
-    /// An unlocked node looked, and it is not its share.
-    #[error(transparent)]
-    Unwrap(#[from] UnwrapError),
-    /// Too many plans were begun and not finished.
-    #[error("{SHARES_KEPT_MAX} plans were begun and not finished; finish one")]
-    TooMany,
 }

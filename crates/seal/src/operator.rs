@@ -152,7 +152,9 @@ impl OperatorKeyRecord {
 
 /// The operator key does not open the root key of this record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operator key does not open this domain's root key; use shares of the same domain and generation")]
+#[error(
+    "the operator key does not open this domain's root key; use shares of the same domain and generation"
+)]
 pub struct RecoveryError;
 
 /// Why a blob is no record of an operator key.

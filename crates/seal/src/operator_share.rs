@@ -65,7 +65,9 @@ impl OperatorSplit {
 
 /// How an operator key cannot be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{threshold} of {shares} operator shares cannot be; choose k of m with 1 ≤ k ≤ m ≤ 16, such as 3 of 5")]
+#[error(
+    "{threshold} of {shares} operator shares cannot be; choose k of m with 1 ≤ k ≤ m ≤ 16, such as 3 of 5"
+)]
 pub struct SplitError {
     /// k as given.
     pub threshold: u32,
@@ -163,7 +165,8 @@ impl OperatorShare {
             u8::try_from(message.threshold).ok().filter(|k| (1..=OPERATOR_SHARES_MAX).contains(k));
         let generation = Some(OperatorGeneration(message.generation)).filter(|given| given.0 > 0);
         Ok(Self {
-            domain: DomainId::from_slice(&message.domain_id).map_err(|_| ShareTextError::Encoding)?,
+            domain: DomainId::from_slice(&message.domain_id)
+                .map_err(|_| ShareTextError::Encoding)?,
             generation: generation.ok_or(ShareTextError::Encoding)?,
             threshold: threshold.ok_or(ShareTextError::Encoding)?,
             share: Share { x: x.ok_or(ShareTextError::Encoding)?, y },
@@ -200,7 +203,9 @@ pub enum ShareTextError {
     #[error("this is no operator share; one begins with \"{PREFIX}\" and is a single line")]
     NotAShare,
     /// Longer than any.
-    #[error("an operator share has at most {TEXT_LEN_MAX} bytes, this text has {found}; give one share at a time")]
+    #[error(
+        "an operator share has at most {TEXT_LEN_MAX} bytes, this text has {found}; give one share at a time"
+    )]
     TooLong {
         /// How many bytes there were.
         found: usize,
@@ -209,7 +214,9 @@ pub enum ShareTextError {
     #[error("this operator share is cut off; enter the whole line")]
     Incomplete,
     /// It was mistyped.
-    #[error("this operator share was mistyped or cut off (its checksum does not fit); enter it again")]
+    #[error(
+        "this operator share was mistyped or cut off (its checksum does not fit); enter it again"
+    )]
     Checksum,
     /// The checksum fits, but not what it covers.
     #[error("this operator share was not made by a version of Conclave that this node knows")]

@@ -87,7 +87,11 @@ impl OperatorSharePool {
         self.clear();
         let key = combined.map_err(|_| PoolError::DoNotFit)?;
         let key = OperatorKey { generation: record.generation, key };
-        if record.is_key(domain, &key) { Ok(Progress::Complete(key)) } else { Err(PoolError::DoNotFit) }
+        if record.is_key(domain, &key) {
+            Ok(Progress::Complete(key))
+        } else {
+            Err(PoolError::DoNotFit)
+        }
     }
 
     /// Drops the shares if their ten minutes are over.
@@ -124,7 +128,9 @@ pub enum PoolError {
     #[error("this operator share belongs to another domain; look for this domain's shares")]
     OtherDomain,
     /// It was replaced, or is newer than what this node has applied.
-    #[error("this operator share is of generation {given}, the domain is at {wanted}; use the shares of generation {wanted}")]
+    #[error(
+        "this operator share is of generation {given}, the domain is at {wanted}; use the shares of generation {wanted}"
+    )]
     OtherGeneration {
         /// The share's.
         given: OperatorGeneration,

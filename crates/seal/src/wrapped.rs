@@ -45,8 +45,7 @@ impl WrappedShare {
         entropy: &mut dyn Entropy,
     ) -> Self {
         let generation = key.generation;
-        let aad =
-            labels::wrapped_share_aad(domain, epoch, share.x, generation, SEAL, &key.name);
+        let aad = labels::wrapped_share_aad(domain, epoch, share.x, generation, SEAL, &key.name);
         let wrapped = aead::seal(&key.key, entropy, &aad, share.y.expose());
         Self { domain, epoch, x: share.x, generation, wrapped }
     }
@@ -107,8 +106,7 @@ impl WrappedShare {
         if bytes.len() > WRAPPED_SHARE_LEN_MAX {
             return Err(WrappedShareError::Encoding);
         }
-        let message =
-            seal::WrappedShare::decode(bytes).map_err(|_| WrappedShareError::Encoding)?;
+        let message = seal::WrappedShare::decode(bytes).map_err(|_| WrappedShareError::Encoding)?;
         if message.format != FORMAT {
             return Err(WrappedShareError::Format { found: message.format });
         }
@@ -143,7 +141,9 @@ pub enum WrappedShareError {
         found: u32,
     },
     /// A seal that this version does not have.
-    #[error("the wrapped share is of another seal than \"{SEAL}\"; start the node with its own seal")]
+    #[error(
+        "the wrapped share is of another seal than \"{SEAL}\"; start the node with its own seal"
+    )]
     Seal,
 }
 

@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use conclave_crypto::{HpkePrivateKey, SystemEntropy};
-use conclave_proto::seal::{Enrolment, NodeIdentity, WrappedShare};
+use conclave_proto::seal::{Enrolment, NodeIdentity};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -167,8 +167,8 @@ pub(crate) struct DomainFolder {
 }
 
 impl DomainFolder {
-    /// The wrapped shares kept here, by epoch.
-    pub(crate) fn shares(&self) -> Result<Vec<WrappedShare>, FolderError> {
+    /// The wrapped shares kept here, encoded, by epoch.
+    pub(crate) fn shares(&self) -> Result<Vec<(u64, Vec<u8>)>, FolderError> {
         let folder = self.path.join("shares");
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -181,27 +181,29 @@ impl DomainFolder {
             if path.extension().is_some() {
                 continue; // half-written: a rename is what makes it count
             }
-            let Some(bytes) = read(&path)? else { continue };
-            let share = decode::<WrappedShare>(&path, &bytes)?;
-            check_format(&path, share.format)?;
-            shares.push(share);
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let epoch = name.parse().map_err(|_| damaged(&path, "its name is not a share epoch"))?;
+            if let Some(bytes) = read(&path)? {
+                shares.push((epoch, bytes));
+            }
         }
-        shares.sort_by_key(|share| share.epoch);
+        shares.sort_by_key(|(epoch, _)| *epoch);
         Ok(shares)
     }
 
     /// Keeps a wrapped share, durably.
-    pub(crate) fn put_share(&self, share: &WrappedShare) -> Result<(), FolderError> {
+    pub(crate) fn put_share(&self, epoch: u64, bytes: &[u8]) -> Result<(), FolderError> {
         let folder = self.path.join("shares");
         make_dir(&folder)?;
-        write(&folder.join(share.epoch.to_string()), &share.encode_to_vec())
+        sync_dir(&self.path)?;
+        write(&folder.join(epoch.to_string()), bytes)
     }
 
     /// Drops the shares of epochs below `epoch`.
     pub(crate) fn drop_shares_below(&self, epoch: u64) -> Result<(), FolderError> {
         let folder = self.path.join("shares");
-        for share in self.shares()?.iter().filter(|share| share.epoch < epoch) {
-            let path = folder.join(share.epoch.to_string());
+        for (old, _) in self.shares()?.iter().filter(|(old, _)| *old < epoch) {
+            let path = folder.join(old.to_string());
             fs::remove_file(&path).map_err(io_at(&path))?;
         }
         sync_dir(&folder)
@@ -276,9 +278,7 @@ mod tests {
             assert!(folder.domain().unwrap().is_none());
             let domain = folder.create_domain([7; 16], 3, "n3").unwrap();
             for epoch in 1..=3 {
-                domain
-                    .put_share(&WrappedShare { format: FORMAT, epoch, ..WrappedShare::default() })
-                    .unwrap();
+                domain.put_share(epoch, b"wrapped").unwrap();
             }
             domain.drop_shares_below(2).unwrap();
             *folder.enrolment().unwrap().public().as_bytes()
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(folder.enrolment().unwrap().public().as_bytes(), &public);
         let domain = folder.domain().unwrap().unwrap();
         assert_eq!((domain.domain_id, domain.raft_id), ([7; 16], 3));
-        let epochs: Vec<u64> = domain.shares().unwrap().iter().map(|share| share.epoch).collect();
+        let epochs: Vec<u64> = domain.shares().unwrap().iter().map(|(epoch, _)| *epoch).collect();
         assert_eq!(epochs, [2, 3]);
         folder.remove_domain(&domain).unwrap();
         assert!(folder.domain().unwrap().is_none());

@@ -17,6 +17,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
@@ -56,7 +57,7 @@ pub(crate) trait App: Send + Sync + 'static {
 /// Serves until `stop` becomes true, then lets open requests end.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Arc<ServerConfig>,
     app: Arc<dyn App>,
     counters: Arc<ListenerCounters>,
     mut stop: watch::Receiver<bool>,
@@ -66,7 +67,7 @@ pub(crate) async fn serve(
     loop {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot.expect("the semaphore is never closed"),
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told_to(&mut stop) => break,
         };
         let (stream, remote) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -78,7 +79,7 @@ pub(crate) async fn serve(
                     continue;
                 }
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told_to(&mut stop) => break,
         };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
         let connection = Accepted {
@@ -97,6 +98,11 @@ pub(crate) async fn serve(
     // Every connection holds a slot: all of them back means that all have ended.
     let all = u32::try_from(CONNECTIONS_MAX).expect("a small constant");
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, slots.acquire_many(all)).await;
+}
+
+/// Returns once the node is told to stop. (The channel's own guard must not cross an await.)
+pub(crate) async fn told_to(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 struct Accepted {
@@ -157,7 +163,7 @@ impl Accepted {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = told_to(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.as_mut().await
             }

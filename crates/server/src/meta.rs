@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use conclave_kms::fields::RequestId;
 use conclave_store::Revision;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
+
+use crate::refusals::{named, to_status};
 
 /// Header: the request id, chosen by the client; a retry keeps it.
 pub(crate) const REQUEST_ID: &str = "conclave-request-id";
@@ -12,18 +15,14 @@ pub(crate) const REQUEST_ID: &str = "conclave-request-id";
 pub(crate) const ATTEMPT_AGE_MS: &str = "conclave-attempt-age-ms";
 /// Header: the revision at which the operation took effect.
 pub(crate) const REVISION: &str = "conclave-revision";
-/// Header: the error's name, as AWS KMS has it.
-pub(crate) const ERROR: &str = "conclave-error";
 
-/// Longest request id, bytes.
-const REQUEST_ID_LEN_MAX: usize = 64;
 /// Oldest attempt that is still served: clients give up at 30 s.
 const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// What a client says about its call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallMeta {
-    pub(crate) request_id: String,
+    pub(crate) request_id: RequestId,
     /// Age of the first attempt; zero if this is it.
     pub(crate) age: Duration,
 }
@@ -32,12 +31,10 @@ impl CallMeta {
     /// Reads and checks the headers; a call without a request id gets a fresh one.
     pub(crate) fn parse(metadata: &MetadataMap) -> Result<Self, Status> {
         let request_id = match metadata.get(REQUEST_ID) {
-            None => uuid::Uuid::new_v4().to_string(),
-            Some(value) => match value.to_str() {
-                Ok(id) if is_request_id(id) => id.to_owned(),
-                _ => return Err(invalid("conclave-request-id takes 1 to 64 of A-Z a-z 0-9 - _ .; a UUID is best")),
-            },
-        };
+            None => RequestId::parse(&uuid::Uuid::new_v4().to_string()),
+            Some(value) => RequestId::parse(value.to_str().unwrap_or_default()),
+        }
+        .map_err(|refusal| to_status(&refusal))?;
         let age = match metadata.get(ATTEMPT_AGE_MS) {
             None => Duration::ZERO,
             Some(value) => match value.to_str().ok().and_then(|v| v.parse::<u64>().ok()) {
@@ -52,14 +49,9 @@ impl CallMeta {
     }
 
     /// The request id that this attempt repeats, or empty.
-    pub(crate) fn retry_of(&self) -> String {
-        if self.age.is_zero() { String::new() } else { self.request_id.clone() }
+    pub(crate) fn retry_of(&self) -> Option<RequestId> {
+        (!self.age.is_zero()).then(|| self.request_id.clone())
     }
-}
-
-fn is_request_id(id: &str) -> bool {
-    (1..=REQUEST_ID_LEN_MAX).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 /// `<domain>:<log index>:<position>`.
@@ -72,13 +64,6 @@ pub(crate) fn put_revision(metadata: &mut MetadataMap, domain: &str, revision: R
     if let Ok(value) = MetadataValue::try_from(revision_text(domain, revision)) {
         metadata.insert(REVISION, value);
     }
-}
-
-/// An error with its name in the `conclave-error` header.
-pub(crate) fn named(code: Code, name: &'static str, message: impl Into<String>) -> Status {
-    let mut status = Status::new(code, message);
-    status.metadata_mut().insert(ERROR, MetadataValue::from_static(name));
-    status
 }
 
 /// The request is not well formed: nothing began.
@@ -112,14 +97,14 @@ mod tests {
     #[test]
     fn request_ids_are_bounded() {
         let mut metadata = MetadataMap::new();
-        assert!(CallMeta::parse(&metadata).unwrap().retry_of().is_empty());
+        assert!(CallMeta::parse(&metadata).unwrap().retry_of().is_none());
         metadata.insert(REQUEST_ID, "abc-1".parse().unwrap());
         metadata.insert(ATTEMPT_AGE_MS, "12".parse().unwrap());
-        assert_eq!(CallMeta::parse(&metadata).unwrap().retry_of(), "abc-1");
+        assert_eq!(CallMeta::parse(&metadata).unwrap().retry_of().unwrap().as_str(), "abc-1");
         metadata.insert(ATTEMPT_AGE_MS, "30001".parse().unwrap());
         assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::DeadlineExceeded);
         metadata.insert(ATTEMPT_AGE_MS, "1".parse().unwrap());
-        metadata.insert(REQUEST_ID, "x".repeat(65).parse().unwrap());
+        metadata.insert(REQUEST_ID, "x".repeat(129).parse().unwrap());
         assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::InvalidArgument);
     }
 }

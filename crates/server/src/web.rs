@@ -82,7 +82,7 @@ fn registry(node: &Node) -> Registry {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         gauge(&mut registry, "raft_term", "Raft term", number(status.term), Unit::Other("terms".to_owned()));
         gauge(&mut registry, "raft_applied", "Last applied log entry", number(status.applied_index), whole.clone());
-        gauge(&mut registry, "raft_last", "Last log entry", number(status.last_log_index), whole.clone());
+        gauge(&mut registry, "raft_last", "Last log entry", number(status.last_log_index.unwrap_or_default()), whole.clone());
         gauge(&mut registry, "audit_size", "Entries in the audit log", number(status.audit_size), whole);
         let flag = Unit::Other("bool".to_owned());
         gauge(&mut registry, "open", "1 if this node is open", i64::from(hosted.is_open()), flag.clone());

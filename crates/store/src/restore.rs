@@ -10,9 +10,7 @@ use conclave_proto::store as proto;
 use conclave_proto::store::SnapshotItem;
 use conclave_proto::store::snapshot_item::Item;
 
-use crate::limits::{
-    MAX_ANSWER, MAX_BLOB_BYTES, MAX_WRITERS, SEGMENT_BYTES, TOKEN_WINDOW, WRITER_WINDOW,
-};
+use crate::limits::{MAX_ANSWER, MAX_BLOB_BYTES, MAX_WRITERS, SEGMENT_BYTES, WRITER_WINDOW};
 use crate::snapshot::FORMAT;
 use crate::tokens::Taken;
 use crate::writers::{Window, Writer};
@@ -32,7 +30,6 @@ pub struct Restorer {
     stage: Stage,
     items: u64,
     last_record: Option<RecordId>,
-    last_token: Option<Revision>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +55,15 @@ impl Restorer {
             stage: Stage::Header,
             items: 0,
             last_record: None,
-            last_token: None,
         }
+    }
+
+    /// Whose table of tokens is small enough for a test to fill.
+    #[cfg(test)]
+    pub(crate) fn with_token_window(domain_id: [u8; 16], window: usize) -> Restorer {
+        let mut restorer = Restorer::new(domain_id);
+        restorer.state.tokens = crate::tokens::Tokens::with_window(window);
+        restorer
     }
 
     /// Takes the next item; gives back a record's blob, to be stored. After an error: start over.
@@ -134,7 +138,11 @@ impl Restorer {
         within(header.feature_level >= 1, "feature_level")?;
         within(header.state_digest.len() == 32, "state_digest")?;
         within(header.writers <= MAX_WRITERS as u64, "writers")?;
-        within(header.tokens <= TOKEN_WINDOW as u64, "tokens")?;
+        let token_window = self.state.tokens.window() as u64;
+        within(header.tokens <= token_window, "tokens")?;
+        // Only a full table forgets, and it stays full.
+        let forgets = header.token_horizon_ms.is_some();
+        within(!forgets || header.tokens == token_window, "token_horizon_ms")?;
         within(header.raft.len() <= MAX_RAFT_BYTES, "raft")?;
         let bytes_max = self.state.segment.bytes_max;
         let segment_bytes_max = bytes_max.max((FRAME_OVERHEAD + MAX_PAYLOAD) as u64);
@@ -155,6 +163,7 @@ impl Restorer {
             bytes: header.segment_bytes,
             bytes_max,
         };
+        self.state.tokens.restore_horizon(header.token_horizon_ms.map(TimeMs));
         self.header = Some(header);
         Ok(())
     }
@@ -226,17 +235,26 @@ impl Restorer {
         let wrong = |what| RestoreError::Token { what };
         let token = item.token.as_slice().try_into().map_err(|_| wrong("length"))?;
         let revision: Revision = item.revision.ok_or_else(|| wrong("revision"))?.into();
-        if revision.log_index > self.state.applied || self.last_token >= Some(revision) {
+        let time = TimeMs(item.time_ms);
+        let tokens = &self.state.tokens;
+        let newest = tokens.newest();
+        if revision.log_index > self.state.applied
+            || newest.is_some_and(|newest| revision <= newest.revision)
+        {
             return Err(wrong("revision"));
+        }
+        let earliest = newest.map(|newest| newest.time).or(tokens.horizon());
+        if time > self.state.time || earliest.is_some_and(|earliest| time < earliest) {
+            return Err(wrong("time"));
         }
         if item.answer.len() > MAX_ANSWER {
             return Err(wrong("answer"));
         }
-        if self.state.tokens.get(&token).is_some() || self.state.tokens.len() == TOKEN_WINDOW {
+        if tokens.get(&token).is_some() || tokens.len() == tokens.window() {
             return Err(wrong("number"));
         }
-        self.last_token = Some(revision);
-        self.state.tokens.take(token, Taken { revision, answer: item.answer.as_slice().into() });
+        let answer = item.answer.as_slice().into();
+        self.state.tokens.take(token, Taken { revision, time, answer });
         Ok(())
     }
 

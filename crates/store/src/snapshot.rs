@@ -65,6 +65,7 @@ impl State {
             segment: self.segment.number,
             segment_first: self.segment.first,
             segment_bytes: self.segment.bytes,
+            token_horizon_ms: self.token_horizon_ms(),
         }
     }
 }
@@ -91,6 +92,7 @@ fn token_item(token: &Token, taken: &Taken) -> Item {
         token: token.to_vec(),
         revision: Some(taken.revision.into()),
         answer: taken.answer.to_vec(),
+        time_ms: taken.time.0,
     })
 }
 

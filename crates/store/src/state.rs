@@ -170,7 +170,7 @@ impl State {
                     self.take_effect(at, txn.id, &content.writes, &content.audit, applied);
                     if let Some(token) = content.token {
                         let answer = content.answer.into();
-                        self.tokens.take(token, Taken { revision: at, answer });
+                        self.tokens.take(token, Taken { revision: at, time: self.time, answer });
                     }
                     Outcome::Committed(at)
                 }
@@ -183,7 +183,7 @@ impl State {
     /// What keeps a well-shaped new txn from taking effect.
     fn obstacle(&self, txn: &Content<'_>) -> Option<Outcome> {
         if let Some(taken) = txn.token.and_then(|token| self.tokens.get(&token)) {
-            let Taken { revision, answer } = taken.clone();
+            let Taken { revision, answer, .. } = taken.clone();
             return Some(Outcome::Known { revision, answer });
         }
         let log_index = self.applied;
@@ -263,6 +263,12 @@ impl State {
         self.time
     }
 
+    /// What the token table may have forgotten: every token that committed strictly after this
+    /// cluster time, in milliseconds, is still known. `None`: none was ever forgotten.
+    pub fn token_horizon_ms(&self) -> Option<u64> {
+        self.tokens.horizon().map(|time| time.0)
+    }
+
     /// The audit chain after its last step.
     pub fn head(&self) -> &Head {
         &self.head
@@ -303,7 +309,9 @@ impl State {
         assert!((self.segment.bytes == 0) == (self.segment.first == self.head.size));
         assert!((1..=FEATURE_LEVEL).contains(&self.feature_level));
         assert!(self.writers.iter().all(|(id, _)| id <= self.applied.0));
-        assert!(self.tokens.iter().all(|(_, taken)| taken.revision.log_index <= self.applied));
+        let newest = self.tokens.newest();
+        assert!(newest.is_none_or(|taken| taken.revision.log_index <= self.applied));
+        assert!(newest.is_none_or(|taken| taken.time <= self.time));
     }
 
     /// In debug builds, while the state is small enough for it not to be felt.

@@ -11,6 +11,7 @@ use common::*;
 use conclave_crypto::sha256;
 use conclave_proto::store as proto;
 use conclave_proto::store::command::Op;
+use conclave_proto::store::snapshot_item::Item;
 use conclave_store::limits::{MAX_BATCH_BYTES, MAX_DECISION_SKEW_MS};
 use conclave_store::{
     BatchBuilder, BlobDigest, Kind, LogIndex, MemoryStore, Outcome, RecordId, Rejection, Restorer,
@@ -85,6 +86,12 @@ fn command_of(event: &Event) -> proto::Command {
     }
 }
 
+struct Taken {
+    revision: Revision,
+    time: u64,
+    answer: Vec<u8>,
+}
+
 /// The rules once more, in the plainest way, without windows.
 #[derive(Default)]
 struct Model {
@@ -93,7 +100,7 @@ struct Model {
     records: BTreeMap<RecordId, Vec<u8>>,
     writers: BTreeMap<u64, u64>,
     ended: BTreeMap<TxnId, Outcome>,
-    tokens: BTreeMap<[u8; 32], (Revision, Vec<u8>)>,
+    tokens: BTreeMap<[u8; 32], Taken>,
     audited: Vec<(u64, u64)>,
 }
 
@@ -134,8 +141,8 @@ impl Model {
         let now = |id: &RecordId| self.records.get(id).map(|blob| BlobDigest::of(blob).guard());
         let failed = t.body.guards.iter().find(|(id, digest)| now(id) != **digest);
         let known = t.body.token.and_then(|token| self.tokens.get(&token));
-        let outcome = if let Some((revision, answer)) = known {
-            Outcome::Known { revision: *revision, answer: answer.as_slice().into() }
+        let outcome = if let Some(taken) = known {
+            Outcome::Known { revision: taken.revision, answer: taken.answer.as_slice().into() }
         } else if self.time.abs_diff(t.body.now_ms) > MAX_DECISION_SKEW_MS {
             Outcome::Conflict { log_index, record: None }
         } else if let Some((id, _)) = failed {
@@ -145,7 +152,8 @@ impl Model {
             self.write(&t.body.writes);
             self.audited.push((t.id.writer, t.id.sequence));
             if let Some(token) = t.body.token {
-                self.tokens.insert(token, (at, t.body.answer.clone()));
+                let answer = t.body.answer.clone();
+                self.tokens.insert(token, Taken { revision: at, time: self.time, answer });
             }
             Outcome::Committed(at)
         };
@@ -214,6 +222,13 @@ proptest! {
         prop_assert_eq!(store.state_mut().state_digest(), model.digest());
         let audited = store.steps().iter().map(|step| (step.writer, step.sequence));
         prop_assert_eq!(audited.collect::<Vec<_>>(), model.audited);
+        let times: BTreeMap<_, _> = items(&store).into_iter().filter_map(|item| match item.item {
+            Some(Item::Token(token)) => Some((token.token, token.time_ms)),
+            _ => None,
+        }).collect();
+        let expected = model.tokens.iter().map(|(token, taken)| (token.to_vec(), taken.time));
+        prop_assert_eq!(times, expected.collect());
+        prop_assert_eq!(store.state().token_horizon_ms(), None);
         for n in 0..3 {
             let blob = store.blob(&record(n)).unwrap();
             prop_assert_eq!(blob.as_deref(), model.records.get(&record(n)).map(Vec::as_slice));

@@ -102,7 +102,7 @@ fn what_is_altered_is_refused() {
     }
     type Alter = fn(&mut Item);
     // Items: 0 header, 1 and 2 records, 3 and 4 writers, 5 token, 6 trailer.
-    let altered: [(usize, Alter, &str); 32] = [
+    let altered: [(usize, Alter, &str); 34] = [
         (0, |i| header(i).format = 2, "Format"),
         (0, |i| header(i).feature_level = 2, "FeatureLevel"),
         (0, |i| header(i).feature_level = 0, "Header"),
@@ -119,6 +119,7 @@ fn what_is_altered_is_refused() {
         (0, |i| header(i).segment_first = 99, "Header"),
         (0, |i| header(i).segment_bytes = 0, "Header"),
         (0, |i| header(i).segment_bytes = u64::MAX, "Header"),
+        (0, |i| header(i).token_horizon_ms = Some(0), "Header"),
         (0, |i| header(i).raft = vec![0; (64 << 10) + 1], "Header"),
         (0, |i| header(i).applied_index = 3, "Writer"),
         (1, |i| record(i).id[0] = 99, "Record"),
@@ -135,6 +136,7 @@ fn what_is_altered_is_refused() {
         (5, |i| token(i).token.truncate(31), "Token"),
         (5, |i| token(i).answer = vec![0; 257], "Token"),
         (5, |i| token(i).revision = None, "Token"),
+        (5, |i| token(i).time_ms += 1, "Token"),
     ];
     let whole = items(&varied());
     for (number, (at, alter, expected)) in altered.into_iter().enumerate() {

@@ -29,10 +29,9 @@ pub(crate) fn change_key(
         Change::Rotate => {
             Some(BackingKey { material: Key::generate(work.entropy), created_ms: work.now_ms })
         }
-        Change::Enable
-        | Change::Disable
-        | Change::ScheduleDeletion(_)
-        | Change::CancelDeletion => None,
+        Change::Enable | Change::Disable | Change::ScheduleDeletion(_) | Change::CancelDeletion => {
+            None
+        }
     };
     // Sealing the same again would change the digest, and every use under way would conflict.
     if state != key.state || added.is_some() {

@@ -60,7 +60,11 @@ mod tests {
         let mut table = String::new();
         for state in states {
             let used = check_usable(state, "K");
-            table += &format!("{} Use: {}\n", state.name(), used.err().map_or("ok".into(), |no| no.reason()));
+            table += &format!(
+                "{} Use: {}\n",
+                state.name(),
+                used.err().map_or("ok".into(), |no| no.reason())
+            );
             for change in changes {
                 let changed = after(change, state, 0, "K");
                 let told = changed.map_or_else(|no| no.reason(), |to| to.name().to_owned());

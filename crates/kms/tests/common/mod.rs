@@ -4,7 +4,10 @@
 
 use conclave_crypto::{HpkePrivateKey, SeededEntropy};
 use conclave_kms::fields::{PrincipalName, RequestId, Roles};
-use conclave_kms::{Cache, Caller, Ctx, DomainInfo, Plan, Refusal, Request, Response, decide, encode_principal, replay};
+use conclave_kms::{
+    Cache, Caller, Ctx, DomainInfo, Plan, Refusal, Request, Response, decide, encode_principal,
+    replay,
+};
 use conclave_proto::{audit, record, v1};
 use conclave_seal::{DomainId, FoundingInput, Keyring, OperatorSplit, found};
 use conclave_store::{Kind, MemoryStore, Outcome, View};
@@ -88,7 +91,12 @@ impl Service {
         self.decide_over(&store, caller, request)
     }
 
-    pub(crate) fn decide_over(&mut self, view: &dyn View, caller: &Caller, request: &Request) -> Plan {
+    pub(crate) fn decide_over(
+        &mut self,
+        view: &dyn View,
+        caller: &Caller,
+        request: &Request,
+    ) -> Plan {
         decide(&mut self.ctx(view, caller), request).unwrap()
     }
 
@@ -129,7 +137,11 @@ impl Service {
         Told { reply, entry }
     }
 
-    pub(crate) fn call(&mut self, principal: &str, request: impl TryInto<Request, Error = Refusal>) -> Told {
+    pub(crate) fn call(
+        &mut self,
+        principal: &str,
+        request: impl TryInto<Request, Error = Refusal>,
+    ) -> Told {
         let caller = self.caller(principal);
         self.call_as(&caller, &request.try_into().unwrap())
     }

@@ -57,7 +57,8 @@ impl Keyring {
         if conclave_audit::commitment(&salt, &opening.entry)[..] != sealed.commitment[..] {
             return Err(EntryError::Commitment);
         }
-        let entry = conclave_audit::decode_entry(&opening.entry).map_err(|_| EntryError::Encoding)?;
+        let entry =
+            conclave_audit::decode_entry(&opening.entry).map_err(|_| EntryError::Encoding)?;
         Ok(OpenedEntry { salt, encoded: opening.entry, entry })
     }
 }

@@ -51,14 +51,23 @@ impl Keyring {
         let intake = reader.secret(&RecordId::singleton(Kind::IntakeKey))?.key;
         let secrets = Secrets {
             index: reader.secret(&RecordId::singleton(Kind::IndexKey))?.key,
-            intake: HpkePrivateKey::from_bytes(intake.expose())
-                .map_err(|_| KeyringError::Secret { record: RecordId::singleton(Kind::IntakeKey) })?,
+            intake: HpkePrivateKey::from_bytes(intake.expose()).map_err(|_| {
+                KeyringError::Secret { record: RecordId::singleton(Kind::IntakeKey) }
+            })?,
             audit: reader.audit_keys()?,
             audit_signing: reader.secret(&RecordId::singleton(Kind::AuditSigningKey))?.key,
             node_seal: reader.node_seal_roots()?,
         };
         let read = digests(view);
-        Ok(Self::assemble(domain, root.duplicate(), generation, keys.current, domain_keys, secrets, read))
+        Ok(Self::assemble(
+            domain,
+            root.duplicate(),
+            generation,
+            keys.current,
+            domain_keys,
+            secrets,
+            read,
+        ))
     }
 
     /// The next keyring, if a record that this one was read from has changed; else `None`, for the
@@ -71,7 +80,6 @@ impl Keyring {
     }
 
     /// The one place that a keyring is put together. `current` must be among `domain_keys`.
-    #[expect(clippy::too_many_arguments, reason = "one for each field, called twice")]
     pub(super) fn assemble(
         domain: DomainId,
         root: Key,
@@ -251,7 +259,9 @@ pub enum KeyringError {
     #[error(transparent)]
     ShareEpoch(#[from] ShareEpochError),
     /// A public record is broken.
-    #[error("the public record {kind:?} is not what this version knows; upgrade or rebuild the node")]
+    #[error(
+        "the public record {kind:?} is not what this version knows; upgrade or rebuild the node"
+    )]
     Public {
         /// Which one.
         kind: Kind,

@@ -6,15 +6,14 @@ use conclave_crypto::hpke::HpkePublicKey;
 use conclave_crypto::secret::Key;
 use conclave_proto::audit::{Entry, Outcome};
 use conclave_proto::record;
-use conclave_seal::keyring::{ANSWER_LEN_MAX, AnswerError, EntryError, KeyringError, RecordError};
 use conclave_seal::dealing::PlanError;
 use conclave_seal::delivery::DeliveryError;
+use conclave_seal::keyring::{ANSWER_LEN_MAX, AnswerError, EntryError, KeyringError, RecordError};
 use conclave_seal::members::MembersError;
 use conclave_seal::node::{StoreShareError, UnsealError};
 use conclave_seal::{
     Dealing, DomainId, Effect, EpochNumber, FoundingInput, Keyring, NodeSeal, RaftId, SealState,
-    dealing, delivery, found,
-    seal_entry_to_intake,
+    dealing, delivery, found, seal_entry_to_intake,
 };
 use conclave_store::{Kind, RecordId, View};
 use prost::Message;
@@ -104,7 +103,8 @@ fn an_open_node_stays_open_through_a_change_of_members_and_a_removed_one_does_no
     let refused = dealing::plan(keyring, &three.epoch, number, &members(2..=3), &mut entropy());
     assert!(matches!(refused, Err(PlanError::NumberUsed { .. })));
     let number = EpochNumber(number.0 + 1);
-    let two = dealing::plan(keyring, &three.epoch, number, &members(2..=3), &mut entropy()).unwrap();
+    let two =
+        dealing::plan(keyring, &three.epoch, number, &members(2..=3), &mut entropy()).unwrap();
     let effects = node.epoch_changed(two.epoch);
     assert!(matches!(effects.as_slice(), [Effect::DropKeyring, Effect::DeleteSharesBelow(_)]));
     assert_eq!(node.state(), SealState::Sealed);
@@ -120,7 +120,8 @@ fn a_share_that_is_not_this_nodes_is_not_stored() {
         dealing::plan(keyring, first, EpochNumber(number), &members(1..=4), &mut entropy()).unwrap()
     };
     let open = |dealing: &Dealing, to: u64, opener: u64| {
-        let delivery = dealing.deliveries.iter().find(|delivery| delivery.to == RaftId(to)).unwrap();
+        let delivery =
+            dealing.deliveries.iter().find(|delivery| delivery.to == RaftId(to)).unwrap();
         let request = delivery.to_request(&dealing.epoch);
         delivery::open_request(&request, &enrolment(opener), DOMAIN, RaftId(opener))
     };
@@ -139,9 +140,17 @@ fn a_share_that_is_not_this_nodes_is_not_stored() {
 
     joiner.store_share(share.clone(), &second.epoch).unwrap();
     assert!(joiner.waits_for().contains("not a voter yet"));
-    // Again, after a lost acknowledgement: what was stored is stored again, byte for byte.
-    let again = keyring.wrap_own_share(&second.epoch, RaftId(4), &name(4), &mut entropy()).unwrap();
-    let effects = joiner.store_share(again, &second.epoch).unwrap();
+    // Again, after a lost acknowledgement: what was stored is stored again. Another share under the
+    // same number is refused by a sealed node, which cannot tell whether it is of the same dealing.
+    let effects = joiner.store_share(share.clone(), &second.epoch).unwrap();
+    let [Effect::PersistShare { bytes, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(*bytes, share.encode());
+    let mut entropy = SeededEntropy::from_number(78);
+    let another = keyring.wrap_own_share(&second.epoch, RaftId(4), &name(4), &mut entropy).unwrap();
+    let refused = joiner.store_share(another.clone(), &second.epoch).unwrap_err();
+    assert_eq!(refused, StoreShareError::AnotherHeld { epoch: EpochNumber(2) });
+    joiner.operator_share(stage.share_text(0), 0).unwrap_err();
+    let effects = joiner.store_share(another, &second.epoch).unwrap();
     let [Effect::PersistShare { bytes, .. }] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!(*bytes, share.encode());
 
@@ -212,8 +221,7 @@ fn the_founding_txn_writes_each_record_once_and_nothing_secret_in_clear() {
     let writes = &stage.founding.writes;
     assert_eq!(stage.founding.guards().len(), writes.len());
     assert_eq!(writes.len(), 14);
-    let everything: Vec<u8> =
-        writes.iter().flat_map(|(_, blob)| blob.clone().unwrap()).collect();
+    let everything: Vec<u8> = writes.iter().flat_map(|(_, blob)| blob.clone().unwrap()).collect();
     let contains = |needle: &[u8]| everything.windows(needle.len()).any(|window| window == needle);
     assert!(contains(b"node-2") && !contains(b"alice"));
     assert!(!contains(stage.founding.keyring.root().expose()));

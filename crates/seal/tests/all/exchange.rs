@@ -110,8 +110,7 @@ fn a_proof_over_anything_else_is_refused() {
         ("by another asker", |play, nonce| {
             let parties = Parties { asker: RaftId(3), ..PARTIES };
             let own = play.share(ASKER);
-            let (_, request) =
-                ask(&own, DOMAIN, EpochNumber(1), parties, nonce, &mut play.entropy);
+            let (_, request) = ask(&own, DOMAIN, EpochNumber(1), parties, nonce, &mut play.entropy);
             ReleaseShareRequest { asker: 1, ..request }
         }),
         ("of another domain", |play, nonce| {
@@ -121,8 +120,7 @@ fn a_proof_over_anything_else_is_refused() {
         }),
         ("of another epoch", |play, nonce| {
             let own = play.share(ASKER);
-            let (_, request) =
-                ask(&own, DOMAIN, EpochNumber(2), PARTIES, nonce, &mut play.entropy);
+            let (_, request) = ask(&own, DOMAIN, EpochNumber(2), PARTIES, nonce, &mut play.entropy);
             ReleaseShareRequest { epoch: 1, ..request }
         }),
         ("another nonce", |play, nonce| {
@@ -134,8 +132,9 @@ fn a_proof_over_anything_else_is_refused() {
             let (_, other) = play.ask(nonce);
             ReleaseShareRequest { hpke_key: other.hpke_key, ..request }
         }),
-        ("no signature", |play, nonce| {
-            ReleaseShareRequest { signature: Vec::new(), ..play.ask(nonce).1 }
+        ("no signature", |play, nonce| ReleaseShareRequest {
+            signature: Vec::new(),
+            ..play.ask(nonce).1
         }),
     ];
     for (what, change) in changes {

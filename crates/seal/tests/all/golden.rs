@@ -6,10 +6,11 @@ use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::Share;
 use conclave_seal::operator_share::OperatorShare;
 use conclave_seal::{
-    DomainId, EpochNumber, OperatorGeneration, OperatorKey, RaftId, RootGeneration, ShareEpoch,
-    WrappedShare,
+    DomainId, EpochNumber, OperatorGeneration, OperatorKey, OperatorKeyRecord, RaftId,
+    RootGeneration, ShareEpoch, WrappedShare,
 };
 use conclave_store::{Kind, RecordId};
+use proptest::prelude::*;
 
 use crate::stage::Stage;
 
@@ -28,7 +29,10 @@ fn dealing(members: u64) -> (ShareEpoch, Vec<(RaftId, Share)>) {
 fn a_dealing_of_two_of_three() {
     let (epoch, shares) = dealing(3);
     assert_eq!(epoch.threshold, 2);
-    assert_eq!(shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(), TWO_OF_THREE);
+    assert_eq!(
+        shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(),
+        TWO_OF_THREE
+    );
     assert_eq!(hex::encode(epoch.encode()), EPOCH_RECORD);
     assert_eq!(ShareEpoch::parse(&hex::decode(EPOCH_RECORD).unwrap()).unwrap(), epoch);
 }
@@ -37,7 +41,10 @@ fn a_dealing_of_two_of_three() {
 fn a_dealing_of_three_of_five() {
     let (epoch, shares) = dealing(5);
     assert_eq!(epoch.threshold, 3);
-    assert_eq!(shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(), THREE_OF_FIVE);
+    assert_eq!(
+        shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(),
+        THREE_OF_FIVE
+    );
     for (raft_id, share) in &shares {
         let again = epoch.share_of(DOMAIN, &key(0x42), *raft_id).unwrap();
         assert!(again.x == share.x && again.y.ct_eq(&share.y));
@@ -88,6 +95,24 @@ fn a_sealed_record_and_the_ids_that_derive() {
     assert_eq!(hex::encode(name.to_bytes()), NAME_ID);
     assert_eq!(hex::encode(token), TOKEN);
     assert_eq!(hex::encode(keyring.derived_key_id(&token)), KEY_ID);
+}
+
+proptest! {
+    /// Whatever bytes come from a disk, a peer or a person: an answer, never a panic.
+    #[test]
+    fn no_bytes_make_a_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..120usize) {
+        let _ = ShareEpoch::parse(&bytes);
+        let _ = WrappedShare::parse(&bytes);
+        let _ = OperatorKeyRecord::parse(&bytes);
+        let _ = OperatorShare::from_text(&String::from_utf8_lossy(&bytes));
+        let mut damaged = hex::decode(WRAPPED_SHARE).unwrap();
+        let spot = at % damaged.len();
+        damaged.splice(spot..=spot, bytes.iter().take(2).copied());
+        let _ = WrappedShare::parse(&damaged);
+        let mut damaged = hex::decode(EPOCH_RECORD).unwrap();
+        damaged.splice(at..=at, bytes.iter().take(2).copied());
+        let _ = ShareEpoch::parse(&damaged);
+    }
 }
 
 const TWO_OF_THREE: [&str; 3] = [

@@ -24,17 +24,33 @@ const NODES: u64 = 5;
 #[derive(Debug, Clone)]
 enum Step {
     /// Give up the plan there is, if any, and deal to the nodes whose bits are set.
-    Plan { members: u8 },
+    Plan {
+        members: u8,
+    },
     /// A message arrives: it may be kept to arrive again, and the acknowledgement may be lost.
-    Deliver { message: usize, again: bool, ack_lost: bool },
+    Deliver {
+        message: usize,
+        again: bool,
+        ack_lost: bool,
+    },
     /// A message arrives, and the node crashes before it has stored anything.
-    DeliverAndCrash { message: usize },
-    Lose { message: usize },
+    DeliverAndCrash {
+        message: usize,
+    },
+    Lose {
+        message: usize,
+    },
     /// The planner commits, if everyone has acknowledged.
     Commit,
-    Apply { node: u64 },
-    Crash { node: u64 },
-    Unseal { node: u64 },
+    Apply {
+        node: u64,
+    },
+    Crash {
+        node: u64,
+    },
+    Unseal {
+        node: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -142,8 +158,7 @@ impl World {
         self.counter = counter.unwrap();
         let members = members((1..=NODES).filter(|id| bits >> (id - 1) & 1 == 1));
         let keyring = &self.stage.founding.keyring;
-        let dealing =
-            dealing::plan(keyring, current, number, &members, &mut self.entropy).unwrap();
+        let dealing = dealing::plan(keyring, current, number, &members, &mut self.entropy).unwrap();
         let requests = dealing.deliveries.iter();
         self.messages.extend(requests.map(|d| (d.to.0, d.to_request(&dealing.epoch))));
         self.plan = Some((dealing, BTreeSet::new()));
@@ -232,7 +247,9 @@ impl World {
         let epoch = self.log.last().unwrap().clone();
         for asker in epoch.holders.iter().map(|holder| holder.raft_id) {
             for giver in epoch.holders.iter().map(|holder| holder.raft_id) {
-                if asker != giver && let Some(share) = self.ask(asker, giver, &epoch) {
+                if asker != giver
+                    && let Some(share) = self.ask(asker, giver, &epoch)
+                {
                     let seal = &mut self.nodes.get_mut(&asker.0).unwrap().seal;
                     for effect in seal.share_received(giver, epoch.number, share).unwrap() {
                         let Effect::Opened(root) = effect else { panic!("{effect:?}") };

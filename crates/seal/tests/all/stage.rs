@@ -4,8 +4,8 @@ use conclave_crypto::entropy::SeededEntropy;
 use conclave_crypto::hpke::HpkePrivateKey;
 use conclave_proto::record;
 use conclave_seal::{
-    DomainId, Founding, FoundingInput, NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId, delivery,
-    found,
+    DomainId, Founding, FoundingInput, NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId,
+    delivery, found,
 };
 use conclave_store::{Kind, MemoryStore, RecordId, View};
 

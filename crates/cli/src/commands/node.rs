@@ -1,0 +1,79 @@
+//! `conclave node`: who belongs to the cluster.
+
+use clap::Subcommand;
+use conclave_pki::NodeName;
+use conclave_proto::v1::{AddNodesRequest, RemoveNodeRequest, StatusRequest};
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    commands::status::{node_json, nodes_table},
+    error::CliError,
+    output::{or_dash, table, with_meta},
+    values::Member,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Admit nodes that run with an empty data folder; several at once go in as one change.
+    Add {
+        /// The node's name and its peer listener.
+        #[arg(value_name = "NAME=HOST:PORT", required = true)]
+        nodes: Vec<Member>,
+    },
+    /// Remove a node: it is refused from then on, and the others share anew without it.
+    Remove {
+        /// Its name.
+        name: NodeName,
+    },
+    /// List the nodes.
+    List,
+}
+
+pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError> {
+    let client = app.client()?;
+    match command {
+        NodeCommand::Add { nodes } => {
+            let request = AddNodesRequest { nodes: nodes.iter().map(Member::to_proto).collect() };
+            let reply = app.wait("admitting", client.add_nodes(request)).await?;
+            let nodes = &reply.value.nodes;
+            let listed: Vec<Value> = nodes.iter().map(node_json).collect();
+            app.show(&with_meta(json!({ "nodes": listed }), &reply), |out| {
+                writeln!(out, "{}", nodes_table(nodes))?;
+                writeln!(
+                    out,
+                    "Next: `conclave operator unseal` at each new node that is sealed, so that it \
+                     can take its share; see `conclave status`"
+                )
+            })
+        }
+        NodeCommand::Remove { name } => {
+            let request = RemoveNodeRequest { name: name.to_string() };
+            let reply = app.wait("removing", client.remove_node(request)).await?;
+            app.show(&with_meta(json!({ "name": name.as_ref() }), &reply), |out| {
+                writeln!(out, "{name} is removed; stop it and wipe its data folder")
+            })
+        }
+        NodeCommand::List => {
+            let request = StatusRequest { local_only: false };
+            let nodes = app.wait("asking", client.status(request)).await?.value.nodes;
+            let listed: Vec<Value> = nodes.iter().map(node_json).collect();
+            app.show(&json!({ "nodes": listed }), |out| {
+                let rows = nodes.iter().map(|node| {
+                    [
+                        node.id.clone(),
+                        node.raft_id.to_string(),
+                        node.role.clone(),
+                        node.state.clone(),
+                        or_dash(&node.peer),
+                        or_dash(&node.api),
+                        or_dash(&node.region),
+                        or_dash(&node.zone),
+                    ]
+                });
+                let header = ["NODE", "RAFT ID", "ROLE", "STATE", "PEER", "API", "REGION", "ZONE"];
+                writeln!(out, "{}", table(header, rows))
+            })
+        }
+    }
+}

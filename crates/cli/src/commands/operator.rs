@@ -1,0 +1,249 @@
+//! `conclave operator`: founding, unsealing and sealing. All but `init` concern one node alone,
+//! the first endpoint.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use conclave_client::{Client, ClientError};
+use conclave_pki::write_private;
+use conclave_proto::v1::{
+    CommitInitRequest, PrepareInitRequest, SealRequest, StatusRequest, UnsealRequest,
+    UnsealResponse,
+};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::{
+    app::App,
+    commands::status,
+    error::CliError,
+    files,
+    output::with_meta,
+    values::{Member, Shares},
+};
+
+/// A share is one line of text.
+const SHARE_BYTES_MAX: usize = 4096;
+const SHARE_HINT: &str = "give a file that `conclave operator init` wrote";
+
+/// How many mistyped shares are asked for again.
+const TYPING_ERRORS_MAX: u32 = 5;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Found the cluster: write the operators' shares, then commit.
+    Init(InitArgs),
+    /// Give operator shares to one node, from files or typed in.
+    Unseal {
+        /// A file with one share; repeat for several. Without any, shares are asked for.
+        #[arg(long = "share-file", value_name = "FILE")]
+        share_files: Vec<PathBuf>,
+    },
+    /// Seal one node: it wipes its keys, and goes on voting.
+    Seal,
+    /// Show how one node stands.
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// A founding node and its peer listener; repeat for each.
+    #[arg(long = "member", value_name = "NAME=HOST:PORT", required = true)]
+    members: Vec<Member>,
+    /// The first domain's name, which stands where AWS ARNs have a region.
+    #[arg(long, default_value = "local")]
+    domain: String,
+    /// The account in ARNs: 12 digits.
+    #[arg(long, default_value = "000000000000")]
+    account: String,
+    /// How many operator shares to make, and how many of them unseal.
+    #[arg(long, value_name = "K-of-M", default_value = "3-of-5")]
+    shares: Shares,
+    /// The folder to write the shares to: operator-share-1 and so on.
+    #[arg(long, value_name = "DIR")]
+    shares_out: PathBuf,
+}
+
+pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliError> {
+    let client = app.client()?.at_first();
+    match command {
+        OperatorCommand::Init(args) => init(app, &client, &args).await,
+        OperatorCommand::Unseal { share_files } => unseal(app, &client, &share_files).await,
+        OperatorCommand::Seal => {
+            let reply = app.wait("sealing", client.seal(SealRequest {})).await?;
+            app.show(&with_meta(json!({ "state": "sealed" }), &reply), |out| {
+                writeln!(out, "{} is sealed; it goes on voting", reply.endpoint)
+            })
+        }
+        OperatorCommand::Status => {
+            let request = StatusRequest { local_only: true };
+            let reply = app.wait("asking", client.status(request)).await?;
+            status::show(app, &reply.value)
+        }
+    }
+}
+
+/// The shares are on disk before anything is committed: a cluster whose operators hold nothing
+/// could never be opened again.
+async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliError> {
+    let paths: Vec<PathBuf> = (1..=args.shares.total)
+        .map(|number| args.shares_out.join(format!("operator-share-{number}")))
+        .collect();
+    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(CliError::Usage(format!(
+            "{} exists already and was left as it is; choose another folder with --shares-out",
+            path.display()
+        )));
+    }
+    files::make_private_folder(&args.shares_out)?;
+
+    let request = PrepareInitRequest {
+        members: args.members.iter().map(Member::to_proto).collect(),
+        domain: args.domain.clone(),
+        account: args.account.clone(),
+        shares: args.shares.total,
+        threshold: args.shares.threshold,
+    };
+    let mut prepared = app.wait("preparing", client.prepare_init(request)).await?.value;
+    let shares: Vec<Zeroizing<String>> =
+        std::mem::take(&mut prepared.operator_shares).into_iter().map(Zeroizing::new).collect();
+    if shares.len() != paths.len() {
+        return Err(CliError::Protocol("another number of operator shares than asked for"));
+    }
+    for (path, share) in paths.iter().zip(&shares) {
+        write_private(path, Zeroizing::new(format!("{}\n", **share)).as_bytes())?;
+    }
+
+    let commit = client.commit_init(CommitInitRequest { init_id: prepared.init_id });
+    let reply = match app.wait("founding", commit).await {
+        Ok(reply) => reply,
+        Err(error) => return Err(explain_commit(app, error, &args.shares_out)),
+    };
+    let Shares { threshold, total } = args.shares;
+    let key = &reply.value.audit_verifier_key;
+    let json = json!({
+        "audit_verifier_key": key,
+        "principal": reply.value.principal,
+        "shares": paths,
+        "share_threshold": threshold,
+    });
+    app.show(&with_meta(json, &reply), |out| {
+        let folder = args.shares_out.display();
+        writeln!(out, "The cluster is founded. {} is its first operator.", reply.value.principal)?;
+        writeln!(out, "\nThe audit log's verifier key; keep it where the cluster cannot reach:")?;
+        writeln!(out, "  export CONCLAVE_AUDIT_KEY='{key}'")?;
+        writeln!(
+            out,
+            "\nThe operator shares are in {folder}, any {threshold} of the {total} unseal."
+        )?;
+        writeln!(
+            out,
+            "They exist nowhere else: give each to another person, then delete them here."
+        )?;
+        writeln!(
+            out,
+            "\nNext: at each node, `conclave operator unseal --endpoints https://NODE:PORT`"
+        )?;
+        writeln!(out, "with {threshold} shares (--share-file FILE for each, or typed in).")?;
+        writeln!(out, "Then let people in: `conclave principal create NAME --role ROLE`")
+    })
+}
+
+/// The files stay, whatever happened: deleting shares that count would be the end of the cluster.
+fn explain_commit(app: &App, error: ClientError, folder: &Path) -> CliError {
+    let spoken = match &error {
+        ClientError::OutcomeUnknown { .. } => format!(
+            "whether the cluster was founded is unknown. Keep the shares in {}, and look at \
+             `conclave status`: if it is founded, they count.",
+            folder.display()
+        ),
+        _ => format!(
+            "nothing was founded: the shares in {} are worth nothing, delete them before you try \
+             again.",
+            folder.display()
+        ),
+    };
+    app.say(&spoken);
+    error.into()
+}
+
+async fn unseal(app: &App, client: &Client, share_files: &[PathBuf]) -> Result<(), CliError> {
+    let reply = if share_files.is_empty() {
+        ask_for_shares(app, client).await?
+    } else {
+        let operator_shares = share_files
+            .iter()
+            .map(|path| read_share(path).map(|share| share.to_string()))
+            .collect::<Result<_, _>>()?;
+        app.wait("unsealing", client.unseal(UnsealRequest { operator_shares })).await?
+    };
+    let UnsealResponse { state, progress, threshold } = &reply.value;
+    let json = json!({ "state": state, "progress": progress, "threshold": threshold });
+    app.show(&with_meta(json, &reply), |out| {
+        let node = &reply.endpoint;
+        match state.as_str() {
+            "sealed" => writeln!(
+                out,
+                "{node}: sealed, {progress} of {threshold} operator shares given\n\
+                 Next: give it more; those given are kept in memory"
+            ),
+            "share-ready" => writeln!(
+                out,
+                "{node}: share-ready\n\
+                 It opens as soon as enough other nodes are unsealed too; see `conclave status`"
+            ),
+            _ => writeln!(out, "{node}: {state}"),
+        }
+    })
+}
+
+async fn ask_for_shares(
+    app: &App,
+    client: &Client,
+) -> Result<conclave_client::Reply<UnsealResponse>, CliError> {
+    if !std::io::stdin().is_terminal() {
+        let message = "no terminal to ask for shares on; give --share-file FILE for each share";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    let mut errors = 0;
+    let mut given = 0;
+    loop {
+        let prompt = format!("Operator share {} (not shown): ", given + 1);
+        let typed = tokio::task::block_in_place(|| rpassword::prompt_password(prompt));
+        let typed = typed.map(Zeroizing::new).map_err(|source| CliError::File {
+            verb: "read",
+            path: PathBuf::from("the terminal"),
+            source,
+        })?;
+        if typed.trim().is_empty() {
+            return Err(CliError::NotDone(format!(
+                "stopped after {given} shares; the node keeps them in memory until it stops"
+            )));
+        }
+        let request = UnsealRequest { operator_shares: vec![typed.trim().to_owned()] };
+        match app.wait("unsealing", client.unseal(request)).await {
+            Ok(reply) if reply.value.state == "sealed" => {
+                let UnsealResponse { progress, threshold, .. } = reply.value;
+                given = progress;
+                app.say(&format!("{progress} of {threshold} shares"));
+            }
+            Ok(reply) => return Ok(reply),
+            Err(error @ ClientError::Refused(_)) if errors < TYPING_ERRORS_MAX => {
+                errors += 1;
+                app.say(&format!("{error}; try again, or press Enter to stop"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn read_share(path: &Path) -> Result<Zeroizing<String>, CliError> {
+    let bytes = files::read_input(Some(path), SHARE_BYTES_MAX, SHARE_HINT)?;
+    match std::str::from_utf8(&bytes).map(str::trim) {
+        Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(CliError::Usage(format!("{} holds no share; {SHARE_HINT}", path.display()))),
+    }
+}

@@ -1,0 +1,295 @@
+//! A cluster started by `conclave dev`, and what tests do to it.
+
+#![allow(dead_code, clippy::print_stderr, clippy::missing_panics_doc, reason = "each test uses its part")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Generous: tests wait for conditions, this only ends a wait that would never end.
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub fn conclave() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_conclave"))
+}
+
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    pub id: String,
+    pub pid: u32,
+    pub api: String,
+    pub peer: String,
+    pub data_dir: PathBuf,
+    pub config: PathBuf,
+}
+
+pub struct Cluster {
+    pub dir: tempfile::TempDir,
+    dev: Child,
+    pub nodes: Vec<NodeInfo>,
+    restarted: BTreeMap<String, Child>,
+    env: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    pub fn start(nodes: usize) -> Self {
+        Self::start_with(nodes, &[])
+    }
+
+    /// Starts with more flags for `conclave dev`.
+    pub fn start_with(nodes: usize, flags: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("conclave-test-").tempdir().unwrap();
+        let mut dev = conclave()
+            .args(["dev", "--nodes", &nodes.to_string(), "--dir"])
+            .arg(dir.path())
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines();
+        loop {
+            match lines.next() {
+                Some(Ok(line)) if line == "ready" => break,
+                Some(Ok(_)) => {}
+                _ => panic!("conclave dev ended before it was ready: {:?}", dev.wait()),
+            }
+        }
+        // Keep its standard output drained.
+        std::thread::spawn(move || lines.for_each(drop));
+        let info: Value =
+            serde_json::from_slice(&std::fs::read(dir.path().join("cluster.json")).unwrap()).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let nodes = info["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| NodeInfo {
+                id: text(&node["id"]),
+                pid: u32::try_from(node["pid"].as_u64().unwrap()).unwrap(),
+                api: text(&node["api"]),
+                peer: text(&node["peer"]),
+                data_dir: text(&node["data_dir"]).into(),
+                config: text(&node["config"]).into(),
+            })
+            .collect();
+        let env = std::fs::read_to_string(dir.path().join("env"))
+            .unwrap()
+            .lines()
+            .map(|line| line.split_once('=').unwrap())
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
+        Self { dir, dev, nodes, restarted: BTreeMap::new(), env }
+    }
+
+    pub fn node(&self, id: &str) -> &NodeInfo {
+        self.nodes.iter().find(|node| node.id == id).unwrap()
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
+    /// The environment of the client that holds all four roles.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// The command line as the client with all four roles, at every endpoint.
+    pub fn cli(&self) -> Command {
+        let mut command = conclave();
+        command.envs(&self.env).stdin(Stdio::null());
+        command
+    }
+
+    /// The command line as the client of that role.
+    pub fn cli_as(&self, role: &str) -> Command {
+        let mut command = self.cli();
+        command
+            .env("CONCLAVE_CLIENT_CERT", self.pki().join(format!("{role}.pem")))
+            .env("CONCLAVE_CLIENT_KEY", self.pki().join(format!("{role}.key")));
+        command
+    }
+
+    /// The command line, at one node only.
+    pub fn cli_at(&self, id: &str) -> Command {
+        let mut command = self.cli();
+        command.env("CONCLAVE_ENDPOINTS", format!("https://{}", self.node(id).api));
+        command
+    }
+
+    pub fn status(&self) -> Option<Value> {
+        json(self.cli().args(["--timeout", "3", "--output", "json", "status"])).ok()
+    }
+
+    pub fn status_at(&self, id: &str) -> Option<Value> {
+        json(self.cli_at(id).args(["--timeout", "3", "--output", "json", "status"])).ok()
+    }
+
+    /// What that node says of itself.
+    pub fn own_status(&self, id: &str) -> Option<Value> {
+        let status = self.status_at(id)?;
+        status["nodes"].as_array()?.iter().find(|node| node["id"] == id).cloned()
+    }
+
+    pub fn leader(&self) -> String {
+        wait_for("a leader", LONG, || self.status()?["leader"].as_str().map(str::to_owned))
+    }
+
+    /// Some node that does not lead.
+    pub fn follower(&self) -> String {
+        let leader = self.leader();
+        self.nodes.iter().map(|node| &node.id).find(|id| **id != leader).unwrap().clone()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, id: &str) {
+        let pid = match self.restarted.get(id) {
+            Some(child) => child.id(),
+            None => self.node(id).pid,
+        };
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+        match self.restarted.remove(id) {
+            Some(mut child) => drop(child.wait()),
+            // A child of `dev`, which reaps it.
+            None => wait_for("the killed process to be gone", LONG, || {
+                (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+            }),
+        }
+    }
+
+    /// Starts a killed node again; it comes up sealed.
+    pub fn restart(&mut self, id: &str) {
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.dir.path().join(id).join("log"))
+            .unwrap();
+        let child = conclave()
+            .args(["server", "--config"])
+            .arg(&self.node(id).config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.restarted.insert(id.to_owned(), child);
+        wait_for("the node to answer", LONG, || self.own_status(id));
+    }
+
+    pub fn share_file(&self, number: usize) -> PathBuf {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(self.dir.path().join("operator-shares"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files[number - 1].clone()
+    }
+
+    /// Enters those operator shares at a node.
+    pub fn enter_shares(&self, id: &str, numbers: &[usize]) -> Output {
+        let mut command = self.cli_at(id);
+        command.args(["--output", "json", "operator", "unseal"]);
+        for number in numbers {
+            command.arg("--share-file").arg(self.share_file(*number));
+        }
+        command.output().unwrap()
+    }
+
+    /// Enters enough operator shares, and waits until the node is open.
+    pub fn unseal(&self, id: &str) {
+        let output = self.enter_shares(id, &[1, 2, 3]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.wait_state(id, "open");
+    }
+
+    pub fn wait_state(&self, id: &str, state: &str) {
+        wait_for(&format!("{id} to be {state}"), LONG, || {
+            (self.own_status(id)?["state"] == state).then_some(())
+        });
+    }
+
+    pub fn stop_process(&self, id: &str) {
+        self.signal(id, "-STOP");
+    }
+
+    pub fn continue_process(&self, id: &str) {
+        self.signal(id, "-CONT");
+    }
+
+    fn signal(&self, id: &str, signal: &str) {
+        let pid = self.restarted.get(id).map_or(self.node(id).pid, Child::id);
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.restarted.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = Command::new("kill").args(["-TERM", &self.dev.id().to_string()]).status();
+        let _ = self.dev.wait();
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let log = self.dir.path().join(&node.id).join("log");
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let tail: Vec<&str> = text.lines().rev().take(30).collect();
+                eprintln!("--- last lines of {}:", node.id);
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}
+
+/// Runs a command that must succeed, and gives what it printed.
+pub fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Runs a command with something on its standard input.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end before it has read everything: that is its answer.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a command and parses the JSON it printed.
+pub fn json(command: &mut Command) -> Result<Value, String> {
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+}
+
+/// Waits for a condition; panics if it does not come.
+pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(began.elapsed() < limit, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,163 @@
+//! The calls of the native face, one method each.
+
+use conclave_proto::v1::{
+    self, audit_client::AuditClient, cluster_client::ClusterClient, kms_client::KmsClient,
+};
+use tonic::transport::Channel;
+
+use crate::{
+    call::{Client, Effect, Reply},
+    error::ClientError,
+    stream::ItemStream,
+};
+
+/// The largest plaintext that Encrypt takes.
+pub const PLAINTEXT_BYTES_MAX: usize = 4096;
+
+/// The largest message in either direction.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+macro_rules! unary {
+    ($connect:ident: $($(#[$doc:meta])* $effect:ident $method:ident($request:ident) -> $response:ident;)*) => {
+        impl Client {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// As [`Client::call`].
+            pub async fn $method(
+                &self,
+                request: v1::$request,
+            ) -> Result<Reply<v1::$response>, ClientError> {
+                self.call(Effect::$effect, request, |channel, request| async move {
+                    $connect(channel).$method(request).await
+                })
+                .await
+            }
+        )*}
+    };
+}
+
+unary! { kms:
+    /// Makes a key.
+    Acts create_key(CreateKeyRequest) -> CreateKeyResponse;
+    /// Describes a key.
+    Reads describe_key(DescribeKeyRequest) -> DescribeKeyResponse;
+    /// Lists keys, a page at a time.
+    Reads list_keys(ListKeysRequest) -> ListKeysResponse;
+    /// Lets a key be used again.
+    Acts enable_key(EnableKeyRequest) -> EnableKeyResponse;
+    /// Forbids every use of a key.
+    Acts disable_key(DisableKeyRequest) -> DisableKeyResponse;
+    /// Gives a key a new version.
+    Acts rotate_key_on_demand(RotateKeyOnDemandRequest) -> RotateKeyOnDemandResponse;
+    /// Plans a key's deletion.
+    Acts schedule_key_deletion(ScheduleKeyDeletionRequest) -> ScheduleKeyDeletionResponse;
+    /// Takes a planned deletion back.
+    Acts cancel_key_deletion(CancelKeyDeletionRequest) -> CancelKeyDeletionResponse;
+    /// Decrypts a ciphertext.
+    Acts decrypt(DecryptRequest) -> DecryptResponse;
+    /// Encrypts a ciphertext under another key or context, inside the cluster.
+    Acts re_encrypt(ReEncryptRequest) -> ReEncryptResponse;
+    /// Makes a data key, in clear and encrypted.
+    Acts generate_data_key(GenerateDataKeyRequest) -> GenerateDataKeyResponse;
+    /// Makes a data key, encrypted alone.
+    Acts generate_data_key_without_plaintext(GenerateDataKeyWithoutPlaintextRequest)
+        -> GenerateDataKeyWithoutPlaintextResponse;
+    /// Random bytes.
+    Acts generate_random(GenerateRandomRequest) -> GenerateRandomResponse;
+    /// Lets a client certificate's name in, with roles.
+    Acts create_principal(CreatePrincipalRequest) -> CreatePrincipalResponse;
+    /// Lists principals, a page at a time.
+    Reads list_principals(ListPrincipalsRequest) -> ListPrincipalsResponse;
+    /// Shuts a principal out.
+    Acts delete_principal(DeletePrincipalRequest) -> DeletePrincipalResponse;
+}
+
+unary! { cluster:
+    /// Prepares the founding of a cluster: makes the operators' shares, commits nothing.
+    Acts prepare_init(PrepareInitRequest) -> PrepareInitResponse;
+    /// Founds the prepared cluster.
+    Acts commit_init(CommitInitRequest) -> CommitInitResponse;
+    /// Gives operator shares to the node that is called.
+    Acts unseal(UnsealRequest) -> UnsealResponse;
+    /// Seals the node that is called.
+    Acts seal(SealRequest) -> SealResponse;
+    /// How the cluster, or one node, stands.
+    Reads status(StatusRequest) -> StatusResponse;
+    /// Admits nodes.
+    Acts add_nodes(AddNodesRequest) -> AddNodesResponse;
+    /// Removes a node.
+    Acts remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+}
+
+unary! { audit:
+    /// The chain's size and hash on the node that answers.
+    Reads head(AuditHeadRequest) -> AuditHeadResponse;
+}
+
+impl Client {
+    /// Encrypts a small plaintext.
+    ///
+    /// # Errors
+    /// [`ClientError::PlaintextTooLarge`] beyond [`PLAINTEXT_BYTES_MAX`], before anything is sent;
+    /// else as [`Client::call`].
+    pub async fn encrypt(
+        &self,
+        request: v1::EncryptRequest,
+    ) -> Result<Reply<v1::EncryptResponse>, ClientError> {
+        let bytes = request.plaintext.len();
+        if bytes > PLAINTEXT_BYTES_MAX {
+            return Err(ClientError::PlaintextTooLarge { bytes });
+        }
+        self.call(Effect::Acts, request, |channel, request| async move {
+            kms(channel).encrypt(request).await
+        })
+        .await
+    }
+
+    /// The audit entries that match. The start is retried, a stream that broke is not.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn list_audit(
+        &self,
+        request: v1::ListAuditRequest,
+    ) -> Result<Reply<ItemStream<v1::ListAuditResponse>>, ClientError> {
+        let reply = self.call(Effect::Reads, request, |channel, request| async move {
+            audit(channel).list(request).await
+        });
+        Ok(ItemStream::of(reply.await?, self.timeout()))
+    }
+
+    /// The whole audit log with what opens it. The start is retried, a stream that broke is not.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn export_audit(
+        &self,
+        request: v1::ExportAuditRequest,
+    ) -> Result<Reply<ItemStream<v1::ExportAuditResponse>>, ClientError> {
+        let reply = self.call(Effect::Reads, request, |channel, request| async move {
+            audit(channel).export(request).await
+        });
+        Ok(ItemStream::of(reply.await?, self.timeout()))
+    }
+}
+
+fn kms(channel: Channel) -> KmsClient<Channel> {
+    KmsClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn cluster(channel: Channel) -> ClusterClient<Channel> {
+    ClusterClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn audit(channel: Channel) -> AuditClient<Channel> {
+    AuditClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}

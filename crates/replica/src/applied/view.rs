@@ -1,0 +1,39 @@
+//! One consistent reading of applied state.
+
+use std::sync::{Arc, RwLockReadGuard};
+
+use conclave_store::{BlobDigest, Kind, LogIndex, ReadError, RecordId, State, View};
+
+use super::Content;
+
+/// A reading of this node's applied state. Apply waits while one is held, so hold it for one
+/// decision and no longer; it cannot be held across an await in a task that moves threads.
+pub struct AppliedView<'a> {
+    pub(super) content: RwLockReadGuard<'a, Content>,
+}
+
+impl AppliedView<'_> {
+    /// The state itself: audit head, cluster time, feature level.
+    pub fn state(&self) -> &State {
+        &self.content.state
+    }
+}
+
+impl View for AppliedView<'_> {
+    fn digest(&self, id: &RecordId) -> Option<BlobDigest> {
+        self.content.state.digest(id)
+    }
+
+    fn blob(&self, id: &RecordId) -> Result<Option<Arc<[u8]>>, ReadError> {
+        let digest = self.content.state.digest(id);
+        digest.map(|digest| self.content.index.blob(id, digest)).transpose()
+    }
+
+    fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
+        self.content.state.list(kind, after, limit)
+    }
+
+    fn applied(&self) -> LogIndex {
+        self.content.state.applied()
+    }
+}

@@ -1,0 +1,199 @@
+//! Cluster time: the lower median of the voters' own clocks, which no single clock can move.
+//!
+//! The leader hears each voter's wall clock with every answer to AppendEntries and stamps batches
+//! by it; everyone else knows the last stamp applied and how long ago that was. A wall clock is
+//! read in one place only, [`WallClock`]; everything in between runs on the monotonic clock.
+//! Nobody changes leader because of a clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::types::RaftId;
+
+/// A voter's clock counts for this long after it was heard.
+pub const HEARD_MAX: Duration = Duration::from_secs(2);
+/// Clocks remembered; a domain has fewer members.
+const PEERS_MAX: usize = 64;
+
+/// The node's own wall clock.
+pub trait WallClock: Send + Sync + 'static {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// The operating system's clock.
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What this node knows of the time, its own and everyone's.
+pub struct ClusterClock {
+    wall: Arc<dyn WallClock>,
+    heard: Mutex<BTreeMap<RaftId, Reading>>,
+    stamped: Mutex<Option<Reading>>,
+}
+
+/// A clock's value and the moment, on our monotonic clock, at which it had it.
+#[derive(Clone, Copy)]
+struct Reading {
+    ms: u64,
+    at: Instant,
+}
+
+impl Reading {
+    fn carried_to(self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        self.ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+impl ClusterClock {
+    pub(crate) fn new(wall: Arc<dyn WallClock>) -> Self {
+        Self { wall, heard: Mutex::default(), stamped: Mutex::default() }
+    }
+
+    /// This node's own wall clock, as it tells it to a leader.
+    pub(crate) fn own_ms(&self) -> u64 {
+        self.wall.now_ms()
+    }
+
+    /// Notes that `peer` said its clock is at `ms`.
+    pub(crate) fn hear(&self, peer: RaftId, ms: u64, at: Instant) {
+        let mut heard = lock(&self.heard);
+        if heard.len() >= PEERS_MAX {
+            heard.retain(|_, reading| at.saturating_duration_since(reading.at) < HEARD_MAX);
+        }
+        heard.insert(peer, Reading { ms, at });
+    }
+
+    /// Whether `peer` was heard lately.
+    pub(crate) fn hears(&self, peer: RaftId, now: Instant) -> bool {
+        lock(&self.heard).get(&peer).is_some_and(|reading| is_fresh(reading, now))
+    }
+
+    /// The stamp a leader `me` gives a batch now, under a configuration of one voter set, or two
+    /// while it is joint. `None`: the clocks of a majority of a set are not known.
+    pub(crate) fn stamp(
+        &self,
+        me: RaftId,
+        configs: &[BTreeSet<RaftId>],
+        now: Instant,
+    ) -> Option<u64> {
+        let heard = lock(&self.heard);
+        let own = self.wall.now_ms();
+        let read = |voter: &RaftId| match heard.get(voter) {
+            _ if *voter == me => Some(own),
+            Some(reading) if is_fresh(reading, now) => Some(reading.carried_to(now)),
+            _ => None,
+        };
+        // Of two sets, the earlier time: neither may be moved ahead by the other's clocks.
+        configs.iter().map(|voters| lower_median(voters, read)).min().flatten()
+    }
+
+    /// Notes the stamp of an applied batch.
+    pub(crate) fn applied(&self, stamp_ms: u64) {
+        *lock(&self.stamped) = Some(Reading { ms: stamp_ms, at: Instant::now() });
+    }
+
+    /// Cluster time as a proposer sees it: the last stamp applied and what has passed since. `None`
+    /// before any stamp.
+    pub(crate) fn now_ms(&self) -> Option<u64> {
+        lock(&self.stamped).map(|reading| reading.carried_to(Instant::now()))
+    }
+}
+
+fn is_fresh(reading: &Reading, now: Instant) -> bool {
+    now.saturating_duration_since(reading.at) <= HEARD_MAX
+}
+
+fn lower_median(voters: &BTreeSet<RaftId>, read: impl Fn(&RaftId) -> Option<u64>) -> Option<u64> {
+    let mut clocks: Vec<u64> = voters.iter().filter_map(read).collect();
+    if clocks.len() * 2 <= voters.len() {
+        return None;
+    }
+    clocks.sort_unstable();
+    Some(clocks[(clocks.len() - 1) / 2])
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these, and the value is whole at every point.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    struct Fixed(AtomicU64);
+
+    impl WallClock for Fixed {
+        fn now_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn clock(own: u64) -> ClusterClock {
+        ClusterClock::new(Arc::new(Fixed(AtomicU64::new(own))))
+    }
+
+    fn voters(ids: &[RaftId]) -> BTreeSet<RaftId> {
+        ids.iter().copied().collect()
+    }
+
+    const TWO_YEARS: u64 = 2 * 365 * 86_400_000;
+
+    #[test]
+    fn one_clock_two_years_ahead_moves_nothing() {
+        let now = Instant::now();
+        let set = [voters(&[1, 2, 3])];
+        // A follower's.
+        let follower = clock(1_000);
+        follower.hear(2, TWO_YEARS, now);
+        assert_eq!(follower.stamp(1, &set, now), Some(1_000));
+        follower.hear(3, 1_010, now);
+        assert_eq!(follower.stamp(1, &set, now), Some(1_010));
+        // The leader's own.
+        let leader = clock(TWO_YEARS);
+        leader.hear(2, 1_000, now);
+        assert_eq!(leader.stamp(1, &set, now), Some(1_000));
+    }
+
+    #[test]
+    fn no_majority_no_stamp() {
+        let now = Instant::now();
+        let clock = clock(1_000);
+        assert_eq!(clock.stamp(1, &[voters(&[1])], now), Some(1_000));
+        assert_eq!(clock.stamp(1, &[voters(&[1, 2, 3])], now), None);
+        clock.hear(2, 5, now);
+        let late = now + HEARD_MAX + Duration::from_millis(1);
+        assert_eq!(clock.stamp(1, &[voters(&[1, 2, 3])], late), None);
+        // A joint configuration needs a majority of both.
+        assert_eq!(clock.stamp(1, &[voters(&[1, 2]), voters(&[1, 4, 5])], now), None);
+        // A leader that votes no more still stamps by those who do.
+        assert_eq!(clock.stamp(9, &[voters(&[2])], now), Some(5));
+    }
+
+    #[test]
+    fn a_heard_clock_is_carried() {
+        let now = Instant::now();
+        let clock = clock(0);
+        clock.hear(2, 1_000, now);
+        assert_eq!(clock.stamp(9, &[voters(&[2])], now + Duration::from_millis(700)), Some(1_700));
+    }
+
+    #[test]
+    fn a_proposer_knows_no_time_before_the_first_stamp() {
+        let clock = clock(7);
+        assert_eq!(clock.now_ms(), None);
+        clock.applied(5_000);
+        assert!((5_000..6_000).contains(&clock.now_ms().unwrap()));
+    }
+}

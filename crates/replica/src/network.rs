@@ -1,0 +1,276 @@
+//! What openraft says to the other members, over gRPC.
+//!
+//! The answering side is `service`. A peer's wall clock comes back with every answer to
+//! AppendEntries and is handed to [`ClusterClock`].
+
+use std::future::Future;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use conclave_proto::raft as proto;
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{RaftNetworkFactory, RaftNetworkV2};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::clock::ClusterClock;
+use crate::codec;
+use crate::peers::{PeerClient, Peers};
+use crate::snapshot::{Snapshot, SnapshotData};
+use crate::types::{LogId, PeerNode, RaftId, Types, Vote};
+
+/// Entries are added to an AppendEntries until it has this many bytes; what remains goes next.
+pub(crate) const APPEND_BYTES: usize = 2 << 20;
+/// An AppendEntries with entries may take this long: the follower fsyncs before it answers.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// A vote may take this long: the voter fsyncs before it answers.
+const VOTE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes of a snapshot in one message.
+const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Chunks read ahead of the network.
+const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
+
+/// Makes a [`PeerNetwork`] per target.
+pub(crate) struct Network {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) clock: Arc<ClusterClock>,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: RaftId, node: &PeerNode) -> PeerNetwork {
+        PeerNetwork {
+            peers: self.peers.clone(),
+            clock: self.clock.clone(),
+            target,
+            node: node.clone(),
+        }
+    }
+}
+
+/// What is said to one member.
+pub(crate) struct PeerNetwork {
+    peers: Arc<Peers>,
+    clock: Arc<ClusterClock>,
+    target: RaftId,
+    node: PeerNode,
+}
+
+impl PeerNetwork {
+    fn client(&self) -> Result<PeerClient, Unreachable<Types>> {
+        self.peers.client(self.target, &self.node).map_err(|status| Unreachable::new(&status))
+    }
+
+    async fn vote_or_pre_vote(
+        &self,
+        rpc: VoteRequest<Types>,
+        pre_vote: bool,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let mut client = self.client()?;
+        let request = proto::VoteRequest {
+            vote: Some(codec::vote_to_proto(&rpc.vote)),
+            last_log_id: rpc.last_log_id.as_ref().map(codec::log_id_to_proto),
+            pre_vote,
+            leader_transfer: rpc.leadership_transfer,
+        };
+        let timeout = option.hard_ttl().max(VOTE_TIMEOUT);
+        let answer = within(timeout, client.vote(request)).await?;
+        let vote = codec::require_vote(answer.vote.as_ref(), "VoteResponse.vote");
+        let vote = vote.map_err(|error| Unreachable::new(&error))?;
+        let last_log_id = answer.last_log_id.as_ref().map(codec::log_id_from_proto);
+        Ok(VoteResponse::new(vote, last_log_id, answer.vote_granted))
+    }
+}
+
+impl RaftNetworkV2<Types> for PeerNetwork {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let mut client = self.client()?;
+        let (entries, sent_to) = encode_within(&rpc, APPEND_BYTES);
+        let timeout = if entries.is_empty() {
+            option.hard_ttl()
+        } else {
+            option.hard_ttl().max(APPEND_TIMEOUT)
+        };
+        let request = proto::AppendEntriesRequest {
+            vote: Some(codec::vote_to_proto(&rpc.vote)),
+            prev: rpc.prev_log_id.as_ref().map(codec::log_id_to_proto),
+            entries,
+            committed: rpc.leader_commit.as_ref().map(codec::log_id_to_proto),
+        };
+        let answer = within(timeout, client.append_entries(request)).await?;
+        if answer.clock_ms != 0 {
+            self.clock.hear(self.target, answer.clock_ms, Instant::now());
+        }
+        let answer =
+            append_response_from_proto(answer).map_err(|error| Unreachable::new(&error))?;
+        Ok(match (answer, sent_to) {
+            (AppendEntriesResponse::Success, Some(sent_to)) => {
+                AppendEntriesResponse::PartialSuccess(Some(sent_to))
+            }
+            (answer, _) => answer,
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.vote_or_pre_vote(rpc, false, option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.vote_or_pre_vote(rpc, true, option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let mut client = self.client()?;
+        let (chunks, receiver) = tokio::sync::mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
+        let start = proto::SnapshotStart {
+            vote: Some(codec::vote_to_proto(&vote)),
+            meta: Some(codec::snapshot_meta_to_proto(&snapshot.meta)),
+            bytes: snapshot.snapshot.bytes(),
+            sha256: Bytes::copy_from_slice(&snapshot.snapshot.sha256()),
+        };
+        tokio::task::spawn_blocking(move || read_chunks(start, snapshot.snapshot, &chunks));
+        let call = client.install_snapshot(ReceiverStream::new(receiver));
+        let answer = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            answer = within(option.hard_ttl(), call) => answer?,
+        };
+        let vote = codec::require_vote(answer.vote.as_ref(), "SnapshotResponse.vote")
+            .map_err(|error| Unreachable::new(&error))?;
+        Ok(SnapshotResponse::new(vote))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let mut client = self.client()?;
+        let request = proto::TransferLeaderRequest {
+            from: Some(codec::vote_to_proto(req.from_leader())),
+            to: *req.to_node_id(),
+            last_log_id: req.last_log_id().map(codec::log_id_to_proto),
+        };
+        let answer =
+            within(option.hard_ttl().max(VOTE_TIMEOUT), client.transfer_leader(request)).await?;
+        Ok(match answer.higher_vote {
+            None => Ok(()),
+            Some(actual) => Err(TransferLeaderError::VoteChanged {
+                expected: *req.from_leader(),
+                actual: codec::vote_from_proto(&actual),
+            }),
+        })
+    }
+}
+
+/// The answer of a call, or why the peer counts as unreachable. Always so, that openraft backs off:
+/// a peer that refuses us refuses the next call too.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Unreachable<Types>> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(Unreachable::new(&status)),
+        Err(elapsed) => Err(Unreachable::new(&elapsed)),
+    }
+}
+
+/// The entries encoded, as far as they fit, at least one. If not all did, also the last that did.
+fn encode_within(
+    rpc: &AppendEntriesRequest<Types>,
+    bytes_max: usize,
+) -> (Vec<Bytes>, Option<LogId>) {
+    let mut encoded = Vec::with_capacity(rpc.entries.len());
+    let mut bytes = 0;
+    for entry in &rpc.entries {
+        if bytes >= bytes_max {
+            break;
+        }
+        let one = Bytes::from(codec::encode_entry(entry));
+        bytes += one.len();
+        encoded.push(one);
+    }
+    let cut = encoded.len() < rpc.entries.len();
+    let last = rpc.entries.get(encoded.len().wrapping_sub(1)).map(|entry| entry.log_id);
+    (encoded, last.filter(|_| cut))
+}
+
+fn append_response_from_proto(
+    answer: proto::AppendEntriesResponse,
+) -> Result<AppendEntriesResponse<Types>, codec::CodecError> {
+    use proto::append_entries_response::Result;
+    match answer.result {
+        Some(Result::Success(_)) => Ok(AppendEntriesResponse::Success),
+        Some(Result::PartialSuccess(id)) => {
+            Ok(AppendEntriesResponse::PartialSuccess(Some(codec::log_id_from_proto(&id))))
+        }
+        Some(Result::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+        Some(Result::HigherVote(vote)) => {
+            Ok(AppendEntriesResponse::HigherVote(codec::vote_from_proto(&vote)))
+        }
+        None => Err(codec::CodecError::Missing { what: "AppendEntriesResponse.result" }),
+    }
+}
+
+/// Sends the file until its end or until nobody listens. A file that ends early is found by its
+/// receiver, which knows length and digest.
+fn read_chunks(
+    start: proto::SnapshotStart,
+    mut data: SnapshotData,
+    chunks: &tokio::sync::mpsc::Sender<proto::SnapshotChunk>,
+) {
+    use proto::snapshot_chunk::Part;
+    let send = |part| chunks.blocking_send(proto::SnapshotChunk { part: Some(part) }).is_ok();
+    if !send(Part::Start(start)) {
+        return;
+    }
+    if let Err(error) = data.file_mut().seek(SeekFrom::Start(0)) {
+        tracing::error!(%error, "the snapshot to send cannot be read");
+        return;
+    }
+    loop {
+        let mut chunk = vec![0; SNAPSHOT_CHUNK_BYTES];
+        match data.file_mut().read(&mut chunk) {
+            Ok(0) => return,
+            Ok(read) => {
+                chunk.truncate(read);
+                if !send(Part::Data(chunk.into())) {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the snapshot to send cannot be read");
+                return;
+            }
+        }
+    }
+}

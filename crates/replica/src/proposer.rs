@@ -1,0 +1,433 @@
+//! The proposer: gathers this node's txns into batches and sees each through to its outcome.
+//!
+//! One task, one loop, one enum of events. While batches are in flight the next one gathers, so a
+//! batch is as large as the load makes it. A txn keeps its number until its outcome is known: if a
+//! leader vanishes, the same txn is proposed again, and the writer's window makes it take effect
+//! once. Outcomes come from the leader's answer or from this node's own apply, whichever is first.
+//! A txn whose deadline passes is dropped, and its caller told that the outcome is unknown.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use conclave_proto::peer::{self, ProposeRequest, propose_request, propose_response};
+use conclave_proto::store as proto;
+use conclave_store::limits::WRITER_WINDOW;
+use conclave_store::{
+    BatchBuilder, BodyError, LogIndex, Outcome, PushError, RecordId, Registered, Rejection,
+    Revision, TxnBody, TxnId,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::applied::Notice;
+use crate::core::{Core, Unanswered};
+
+/// Txns that may wait or be in flight; beyond it a node says that it is overloaded.
+pub const QUEUE_MAX: usize = 16_384;
+/// Batches on their way at once: one is being written while one travels and one gathers.
+const BATCHES_IN_FLIGHT_MAX: usize = 3;
+/// A batch not answered by then is proposed again; most leaders that vanish are noticed sooner.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// After nobody took a batch, the next try waits this long.
+const RETRY_AFTER: Duration = Duration::from_millis(25);
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+const _: () =
+    assert!(QUEUE_MAX < WRITER_WINDOW, "no txn in flight falls out of the writer's window");
+
+/// How a txn ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It took effect.
+    Committed(Revision),
+    /// It had no effect: what it was decided by has changed.
+    Conflict {
+        /// Wait until this is applied, then decide again.
+        log_index: LogIndex,
+        /// The first guard that failed; `None`: the decision was too old.
+        record: Option<RecordId>,
+    },
+    /// It had no effect: its token was taken before.
+    Known {
+        /// Where the first one took effect.
+        revision: Revision,
+        /// Its sealed answer.
+        answer: Vec<u8>,
+    },
+}
+
+/// Why a txn has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It may have taken effect, or may yet.
+    #[error("the outcome is unknown: the change may or may not have taken effect")]
+    OutcomeUnknown,
+    /// It was never proposed: no leader was found in time. It has no effect.
+    #[error("no leader could be reached in time; nothing was done")]
+    Unavailable,
+    /// The queue is full. It has no effect.
+    #[error("this node has {QUEUE_MAX} requests waiting; nothing was done, try again later")]
+    Overloaded,
+    /// The replica has stopped. It has no effect.
+    #[error("this node is stopping; nothing was done")]
+    Stopped,
+    /// It has a shape that no replica accepts. It has no effect.
+    #[error("the txn is malformed: {0}")]
+    Malformed(#[from] BodyError),
+}
+
+/// Where txns are handed in.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    room: Arc<Semaphore>,
+    submissions: mpsc::UnboundedSender<Waiting>,
+    core: Arc<Core>,
+}
+
+impl Proposer {
+    /// Starts the task. It ends when every handle is dropped, or when Raft stops.
+    pub(crate) fn start(
+        core: Arc<Core>,
+        notices: mpsc::UnboundedReceiver<Notice>,
+        nonce: [u8; 16],
+    ) -> (Proposer, JoinHandle<()>) {
+        let (submissions, submitted) = mpsc::unbounded_channel();
+        let (ends, ended) = mpsc::unbounded_channel();
+        let task = Task {
+            core: core.clone(),
+            nonce,
+            writer: None,
+            registering: false,
+            next_sequence: 1,
+            waiting: VecDeque::new(),
+            sent: BTreeMap::new(),
+            again: BTreeSet::new(),
+            in_flight: 0,
+            not_before: Instant::now(),
+            stopped: false,
+            ends,
+        };
+        let handle = tokio::spawn(task.run(submitted, ended, notices));
+        (Proposer { room: Arc::new(Semaphore::new(QUEUE_MAX)), submissions, core }, handle)
+    }
+
+    pub(crate) async fn propose(
+        &self,
+        body: TxnBody,
+        deadline: Instant,
+    ) -> Result<Decided, ProposeError> {
+        body.validate()?;
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.core.counters.overloads.one();
+            return Err(ProposeError::Overloaded);
+        };
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { body, deadline, reply, _permit: permit };
+        self.submissions.send(waiting).map_err(|_| ProposeError::Stopped)?;
+        answer.await.unwrap_or(Err(ProposeError::OutcomeUnknown))
+    }
+}
+
+/// A txn and who waits for it.
+struct Waiting {
+    body: TxnBody,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Decided, ProposeError>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn tell(self, answer: Result<Decided, ProposeError>) {
+        // Whoever asked may have gone away.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// A txn that was proposed, once or more.
+struct Sent {
+    waiting: Waiting,
+    proposals: u32,
+}
+
+enum Event {
+    Submitted(Waiting),
+    Noticed(Notice),
+    Ended(Ended),
+    Tick,
+    Stop,
+}
+
+/// What became of something that was proposed.
+enum Ended {
+    Batch { txns: Vec<Number>, result: Result<peer::Applied, Retry> },
+    Registration(Result<peer::Applied, Retry>),
+}
+
+/// Nothing is known of it: propose again.
+enum Retry {
+    Soon,
+    Stopped,
+}
+
+/// Writer and sequence.
+type Number = (u64, u64);
+
+struct Task {
+    core: Arc<Core>,
+    /// Tells this start of this node from every other.
+    nonce: [u8; 16],
+    writer: Option<u64>,
+    registering: bool,
+    next_sequence: u64,
+    waiting: VecDeque<Waiting>,
+    sent: BTreeMap<Number, Sent>,
+    /// Of the sent ones, those that are in no batch now.
+    again: BTreeSet<Number>,
+    in_flight: usize,
+    not_before: Instant,
+    stopped: bool,
+    ends: mpsc::UnboundedSender<Ended>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut submitted: mpsc::UnboundedReceiver<Waiting>,
+        mut ended: mpsc::UnboundedReceiver<Ended>,
+        mut notices: mpsc::UnboundedReceiver<Notice>,
+    ) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.stopped {
+            let event = tokio::select! {
+                Some(notice) = notices.recv() => Event::Noticed(notice),
+                Some(end) = ended.recv() => Event::Ended(end),
+                waiting = submitted.recv() => waiting.map_or(Event::Stop, Event::Submitted),
+                _ = ticks.tick() => Event::Tick,
+            };
+            self.handle(event);
+            while let Ok(waiting) = submitted.try_recv() {
+                self.handle(Event::Submitted(waiting));
+            }
+            self.propose();
+        }
+        submitted.close();
+        while let Ok(waiting) = submitted.try_recv() {
+            waiting.tell(Err(ProposeError::Stopped));
+        }
+        self.waiting.into_iter().for_each(|waiting| waiting.tell(Err(ProposeError::Stopped)));
+        let unknown = |sent: Sent| sent.waiting.tell(Err(ProposeError::OutcomeUnknown));
+        self.sent.into_values().for_each(unknown);
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Submitted(waiting) => self.waiting.push_back(waiting),
+            Event::Noticed(Notice::Outcomes(outcomes)) => self.resolve_all(&outcomes),
+            Event::Noticed(Notice::Registered(registered)) => self.registered(registered),
+            Event::Ended(Ended::Registration(result)) => {
+                self.registering = false;
+                match result {
+                    Ok(applied) => self.adopt(applied.log_index),
+                    Err(retry) => self.retry(&retry),
+                }
+            }
+            Event::Ended(Ended::Batch { txns, result }) => {
+                self.in_flight -= 1;
+                match result {
+                    Ok(applied) => self.resolve_all(&applied.outcomes),
+                    Err(retry) => self.retry(&retry),
+                }
+                let open = txns.into_iter().filter(|number| self.sent.contains_key(number));
+                self.again.extend(open.collect::<Vec<_>>());
+            }
+            Event::Tick => self.expire(),
+            Event::Noticed(Notice::Stop) | Event::Stop => self.stopped = true,
+        }
+    }
+
+    fn retry(&mut self, retry: &Retry) {
+        self.core.counters.propose_retries.one();
+        self.not_before = Instant::now() + RETRY_AFTER;
+        self.stopped |= matches!(retry, Retry::Stopped);
+    }
+
+    /// Sends as much as may be sent now.
+    fn propose(&mut self) {
+        if self.stopped || Instant::now() < self.not_before {
+            return;
+        }
+        let Some(writer) = self.writer else { return self.register() };
+        while self.in_flight < BATCHES_IN_FLIGHT_MAX {
+            let (batch, txns) = self.gather(writer);
+            if batch.is_empty() {
+                return;
+            }
+            self.in_flight += 1;
+            let (index, head) = self
+                .core
+                .applied
+                .read(|content| (content.state.applied().0, content.state.head().hash));
+            let op = propose_request::Op::Batch(batch.finish(index, head));
+            self.spawn(op, |result| Ended::Batch { txns, result });
+        }
+    }
+
+    /// First what was proposed before, then what waits, until the batch is full.
+    fn gather(&mut self, writer: u64) -> (BatchBuilder, Vec<Number>) {
+        let mut batch = BatchBuilder::new();
+        let mut txns = Vec::new();
+        while let Some(number) = self.again.first().copied() {
+            let Some(sent) = self.sent.get_mut(&number) else {
+                self.again.remove(&number);
+                continue;
+            };
+            let id = TxnId { writer: number.0, sequence: number.1 };
+            if batch.push(id, &sent.waiting.body).is_err() {
+                return (batch, txns); // It was valid before, so the batch is full.
+            }
+            sent.proposals += 1;
+            self.again.remove(&number);
+            txns.push(number);
+        }
+        while let Some(waiting) = self.waiting.pop_front() {
+            let number = (writer, self.next_sequence);
+            match batch.push(TxnId { writer, sequence: number.1 }, &waiting.body) {
+                Ok(()) => {
+                    self.next_sequence += 1;
+                    self.sent.insert(number, Sent { waiting, proposals: 1 });
+                    txns.push(number);
+                }
+                Err(PushError::Full) => {
+                    self.waiting.push_front(waiting);
+                    break;
+                }
+                Err(PushError::Invalid(error)) => waiting.tell(Err(error.into())),
+            }
+        }
+        (batch, txns)
+    }
+
+    fn register(&mut self) {
+        if self.registering {
+            return;
+        }
+        self.registering = true;
+        let raft_id = self.core.own_id();
+        let register = proto::RegisterWriter { raft_id, nonce: self.nonce.to_vec() };
+        self.spawn(propose_request::Op::RegisterWriter(register), Ended::Registration);
+    }
+
+    fn spawn(
+        &self,
+        op: propose_request::Op,
+        end: impl FnOnce(Result<peer::Applied, Retry>) -> Ended + Send + 'static,
+    ) {
+        let (core, ends) = (self.core.clone(), self.ends.clone());
+        tokio::spawn(async move {
+            // If the task has ended, nobody waits any more.
+            let _ = ends.send(end(ask(&core, op).await));
+        });
+    }
+
+    fn registered(&mut self, registered: Registered) {
+        let ours = (registered.raft_id, registered.nonce) == (self.core.own_id(), self.nonce);
+        if ours {
+            self.adopt(registered.writer);
+        }
+    }
+
+    /// Goes on under `writer`, if it is newer: a registration that was proposed twice counts twice,
+    /// and only the newest is known to the replicas.
+    fn adopt(&mut self, writer: u64) {
+        if self.writer.is_none_or(|current| current < writer) {
+            self.writer = Some(writer);
+            self.next_sequence = 1;
+            self.core.applied.set_own_writer(writer);
+        }
+    }
+
+    fn resolve_all(&mut self, outcomes: &[proto::Outcome]) {
+        for outcome in outcomes {
+            match Outcome::from_proto(outcome) {
+                Ok((id, outcome)) => self.resolve((id.writer, id.sequence), outcome),
+                Err(error) => tracing::error!(%error, "an outcome cannot be read"),
+            }
+        }
+    }
+
+    fn resolve(&mut self, number: Number, outcome: Outcome) {
+        let Some(Sent { waiting, proposals }) = self.sent.remove(&number) else { return };
+        let answer = match outcome {
+            Outcome::Committed(revision) => Ok(Decided::Committed(revision)),
+            Outcome::Conflict { log_index, record } => Ok(Decided::Conflict { log_index, record }),
+            Outcome::Known { revision, answer } => {
+                Ok(Decided::Known { revision, answer: answer.to_vec() })
+            }
+            Outcome::Rejected(Rejection::UnknownWriter) => {
+                if self.writer == Some(number.0) {
+                    self.writer = None;
+                }
+                if proposals == 1 {
+                    // It had no effect and its number is dead: it may go out under another.
+                    self.waiting.push_front(waiting);
+                    return;
+                }
+                self.unknown()
+            }
+            Outcome::Rejected(rejection) => {
+                tracing::error!(?rejection, "a txn was rejected");
+                self.unknown()
+            }
+        };
+        waiting.tell(answer);
+    }
+
+    fn unknown(&self) -> Result<Decided, ProposeError> {
+        self.core.counters.outcomes_unknown.one();
+        Err(ProposeError::OutcomeUnknown)
+    }
+
+    /// Lets go of what has passed its deadline.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        if self.waiting.iter().any(|waiting| waiting.deadline <= now) {
+            let (late, waiting) =
+                std::mem::take(&mut self.waiting).into_iter().partition(|it| it.deadline <= now);
+            self.waiting = waiting;
+            let late: VecDeque<Waiting> = late;
+            late.into_iter().for_each(|waiting| waiting.tell(Err(ProposeError::Unavailable)));
+        }
+        let is_late = |sent: &Sent| sent.waiting.deadline <= now;
+        let late: Vec<Number> =
+            self.sent.iter().filter(|(_, sent)| is_late(sent)).map(|(number, _)| *number).collect();
+        for number in late {
+            if let Some(sent) = self.sent.remove(&number) {
+                sent.waiting.tell(self.unknown());
+            }
+        }
+    }
+}
+
+/// Asks the leader once.
+async fn ask(core: &Arc<Core>, op: propose_request::Op) -> Result<peer::Applied, Retry> {
+    let feature_level = core.applied.read(|content| content.state.feature_level());
+    let request = ProposeRequest { feature_level, op: Some(op) };
+    match core.ask_leader(request, BATCH_TIMEOUT).await {
+        Ok(answer) => match answer.result {
+            Some(propose_response::Result::Applied(applied)) => Ok(applied),
+            Some(propose_response::Result::NotLeader(_)) | None => Err(Retry::Soon),
+            Some(propose_response::Result::Unavailable(why)) => {
+                tracing::debug!(%why, "the leader did not take a proposal");
+                Err(Retry::Soon)
+            }
+        },
+        Err(Unanswered::Stopped) => Err(Retry::Stopped),
+        Err(error) => {
+            tracing::debug!(%error, "a proposal went unanswered");
+            Err(Retry::Soon)
+        }
+    }
+}

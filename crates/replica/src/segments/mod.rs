@@ -1,0 +1,236 @@
+//! The audit history on this node's disk: append-only segment files.
+//!
+//! Apply appends each round's steps with plain writes; a segment is fsynced when it rolls and
+//! before a snapshot names it. So after an unclean stop only what the last durable snapshot names
+//! counts: `scan` cuts the files back to there, and replay writes the rest again. How a step looks
+//! in a file is `conclave_audit::segment`'s business, and where segments roll is the store's.
+
+mod read;
+mod scan;
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use conclave_audit::segment::{self, Header};
+use conclave_audit::{DomainId, Hash};
+use conclave_proto::audit::Step;
+
+use crate::disk::{FileError, OnFile, create_dir, sync_dir};
+
+pub use read::STEPS_PER_READ_MAX;
+
+/// The offset of every so many steps is kept in memory.
+const MARK_EVERY: u64 = 64;
+
+/// The segment files of one domain on one node.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    dir: PathBuf,
+    domain: DomainId,
+    /// Oldest first; the last one is being written.
+    segments: Vec<Segment>,
+    tail: Option<File>,
+    /// Appended but not yet written.
+    pending: Vec<u8>,
+}
+
+/// One file, and where in it some of its steps are.
+#[derive(Clone, Debug)]
+struct Segment {
+    number: u64,
+    /// Index of its first step.
+    first: u64,
+    /// Index after its last step.
+    end: u64,
+    /// Bytes of the file, pending ones included.
+    bytes: u64,
+    /// (index, offset) of every [`MARK_EVERY`]th step, the first included.
+    marks: Vec<(u64, u64)>,
+}
+
+impl Segment {
+    fn new(number: u64, first: u64) -> Self {
+        let bytes = segment::HEADER_LEN as u64;
+        Self { number, first, end: first, bytes, marks: Vec::new() }
+    }
+
+    /// Counts the step at `self.end`, whose frame ends at `end_offset`.
+    fn count(&mut self, end_offset: u64) {
+        if (self.end - self.first).is_multiple_of(MARK_EVERY) {
+            self.marks.push((self.end, self.bytes));
+        }
+        self.end += 1;
+        self.bytes = end_offset;
+    }
+}
+
+/// Where a chain of steps ends: how many there are, and the hash after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChainEnd {
+    pub(crate) size: u64,
+    pub(crate) hash: Hash,
+}
+
+impl Segments {
+    /// Opens the files, cut back to `keep`, which the last durable snapshot names. Everything up to
+    /// there is read and checked against the chain.
+    pub(crate) fn open(
+        dir: &Path,
+        domain: DomainId,
+        keep: ChainEnd,
+    ) -> Result<Self, SegmentsError> {
+        create_dir(dir).on(dir)?;
+        let segments = scan::cut_back(dir, domain, keep)?;
+        let mut tail = None;
+        if let Some(last) = segments.last() {
+            let path = path_of(dir, last.number);
+            tail = Some(OpenOptions::new().append(true).open(&path).on(&path)?);
+        }
+        Ok(Self { dir: dir.to_owned(), domain, segments, tail, pending: Vec::new() })
+    }
+
+    /// Index of the step that comes next.
+    pub(crate) fn end(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.end)
+    }
+
+    /// Appends the next step, which belongs into segment `number`. Nothing is written before
+    /// [`Segments::write`], unless the segment rolls: then the one before is made durable.
+    pub(crate) fn append(&mut self, number: u64, step: &Step) -> Result<(), SegmentsError> {
+        let (current, end) = (self.segments.last().map_or(0, |last| last.number), self.end());
+        if step.index != end || number < current || number > current + 1 {
+            return Err(SegmentsError::OutOfOrder { index: step.index, number, end, current });
+        }
+        if number != current {
+            self.roll(number)?;
+        }
+        let frame = segment::encode_frame(step);
+        self.pending.extend_from_slice(&frame);
+        if let Some(last) = self.segments.last_mut() {
+            last.count(last.bytes + frame.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn roll(&mut self, number: u64) -> Result<(), SegmentsError> {
+        self.sync()?;
+        let first_index = self.end();
+        let path = path_of(&self.dir, number);
+        let mut file = OpenOptions::new().append(true).create_new(true).open(&path).on(&path)?;
+        let header = Header { number, first_index, domain: self.domain };
+        file.write_all(&segment::encode_header(&header)).on(&path)?;
+        sync_dir(&self.dir).on(&self.dir)?;
+        self.tail = Some(file);
+        self.segments.push(Segment::new(number, first_index));
+        Ok(())
+    }
+
+    /// Hands what was appended to the system; readable from then on.
+    pub(crate) fn write(&mut self) -> Result<(), SegmentsError> {
+        if let (Some(file), Some(last)) = (&mut self.tail, self.segments.last()) {
+            file.write_all(&self.pending).on(&path_of(&self.dir, last.number))?;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Bytes appended and not yet handed to the system.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Makes everything appended durable.
+    pub(crate) fn sync(&mut self) -> Result<(), SegmentsError> {
+        self.write()?;
+        if let (Some(file), Some(last)) = (&self.tail, self.segments.last()) {
+            file.sync_all().on(&path_of(&self.dir, last.number))?;
+        }
+        Ok(())
+    }
+}
+
+fn path_of(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.seg"))
+}
+
+/// What is wrong with the audit history on this disk. All but `File` and `OutOfOrder` mean damage:
+/// the node must be rebuilt under a new Raft id.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentsError {
+    /// The disk refused.
+    #[error("audit history: {0}")]
+    File(#[from] FileError),
+    /// A file's header cannot be read.
+    #[error("audit history: {}: {source}; rebuild this node", file.display())]
+    Header {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: segment::HeaderFault,
+    },
+    /// A file's header names another segment or domain, or another first step.
+    #[error("audit history: {} is not the segment that belongs here; rebuild this node", file.display())]
+    Misplaced {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// A frame cannot be read. The message names the offset.
+    #[error("audit history: {}: {source}; rebuild this node", file.display())]
+    Frame {
+        /// Which file.
+        file: PathBuf,
+        /// Where and what.
+        source: segment::Fault,
+    },
+    /// A step is not what the chain says.
+    #[error("audit history: {} at byte {offset}: {source}; rebuild this node", file.display())]
+    Chain {
+        /// Which file.
+        file: PathBuf,
+        /// Where its frame begins.
+        offset: u64,
+        /// What the chain says.
+        source: conclave_audit::StepError,
+    },
+    /// Less, or other, than the last durable snapshot names.
+    #[error(
+        "audit history: {} holds {found} steps, but the last snapshot names {named} and their hash; \
+         rebuild this node", dir.display()
+    )]
+    Differs {
+        /// The folder.
+        dir: PathBuf,
+        /// Steps found.
+        found: u64,
+        /// Steps the snapshot names.
+        named: u64,
+    },
+    /// A step that does not come next. An error of ours.
+    #[error(
+        "audit step {index} of segment {number} does not follow step {end} in segment {current}"
+    )]
+    OutOfOrder {
+        /// The step given.
+        index: u64,
+        /// Its segment.
+        number: u64,
+        /// The step that comes next.
+        end: u64,
+        /// The segment being written.
+        current: u64,
+    },
+    /// Steps were asked for that are not here.
+    #[error("audit steps {first} to {end} were asked for, this node has {have}")]
+    Absent {
+        /// First one asked for.
+        first: u64,
+        /// The one after the last asked for.
+        end: u64,
+        /// How many there are.
+        have: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests;

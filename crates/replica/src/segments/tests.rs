@@ -1,0 +1,110 @@
+//! Cutting back, rolling, reading, and what must not be cut back.
+
+use std::fs;
+use std::path::Path;
+
+use conclave_audit::{Head, StepData};
+use conclave_proto::audit::SealedEntry;
+
+use super::*;
+
+const DOMAIN: DomainId = [7; 16];
+
+/// `count` steps of a chain, and where it ends after each number of them.
+fn chain(count: u64) -> (Vec<Step>, Vec<ChainEnd>) {
+    let mut head = Head::genesis(&DOMAIN);
+    let mut ends = vec![ChainEnd { size: 0, hash: head.hash }];
+    let mut steps = Vec::new();
+    for index in 0..count {
+        let mut step = Step {
+            index,
+            sequence: index + 1,
+            log_index: index,
+            entry: Some(SealedEntry { key: 1, commitment: vec![1; 32], sealed: vec![9; 40] }),
+            ..Step::default()
+        };
+        step.hash = head.append(&StepData::from_proto(&step).unwrap()).to_vec();
+        ends.push(ChainEnd { size: head.size, hash: head.hash });
+        steps.push(step);
+    }
+    (steps, ends)
+}
+
+/// Ten steps a segment.
+fn write(segments: &mut Segments, steps: &[Step]) {
+    for step in steps {
+        segments.append(step.index / 10 + 1, step).unwrap();
+    }
+    segments.write().unwrap();
+}
+
+fn read(segments: &Segments, first: u64, end: u64) -> Vec<Step> {
+    segments.plan(first, end).unwrap().run().unwrap()
+}
+
+fn written(dir: &Path, count: u64) -> (Vec<Step>, Vec<ChainEnd>) {
+    let (steps, ends) = chain(count);
+    let mut segments = Segments::open(dir, DOMAIN, ends[0]).unwrap();
+    write(&mut segments, &steps);
+    assert_eq!(read(&segments, 0, count), steps);
+    (steps, ends)
+}
+
+#[test]
+fn reads_any_range_across_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (steps, ends) = written(dir.path(), 205);
+    let segments = Segments::open(dir.path(), DOMAIN, ends[205]).unwrap();
+    for (first, end) in [(0, 0), (0, 1), (9, 11), (63, 66), (100, 205), (204, 205), (205, 205)] {
+        assert_eq!(read(&segments, first, end), &steps[first as usize..end as usize]);
+    }
+    assert!(matches!(segments.plan(0, 206), Err(SegmentsError::Absent { have: 205, .. })));
+}
+
+#[test]
+fn cut_back_to_the_snapshot_and_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (steps, ends) = written(dir.path(), 35);
+    for keep in [35, 34, 30, 21, 20, 1, 0] {
+        let mut segments = Segments::open(dir.path(), DOMAIN, ends[keep]).unwrap();
+        assert_eq!(segments.end(), keep as u64);
+        write(&mut segments, &steps[keep..]);
+        assert_eq!(read(&segments, 0, 35), steps);
+    }
+}
+
+#[test]
+fn a_torn_end_beyond_the_snapshot_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, ends) = written(dir.path(), 15);
+    let file = path_of(dir.path(), 2);
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
+    assert_eq!(Segments::open(dir.path(), DOMAIN, ends[14]).unwrap().end(), 14);
+}
+
+#[test]
+fn damage_below_the_snapshot_stops_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, ends) = written(dir.path(), 15);
+    let file = path_of(dir.path(), 1);
+    let bytes = fs::read(&file).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    fs::write(&file, flipped).unwrap();
+    let error = Segments::open(dir.path(), DOMAIN, ends[15]).unwrap_err();
+    assert!(matches!(&error, SegmentsError::Frame { file: at, .. } if *at == file), "{error}");
+    // Cut short below it, gone, or another history of the same length.
+    fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
+    assert!(Segments::open(dir.path(), DOMAIN, ends[15]).is_err());
+    fs::remove_file(&file).unwrap();
+    let error = Segments::open(dir.path(), DOMAIN, ends[15]).unwrap_err();
+    assert!(matches!(error, SegmentsError::Differs { found: 0, named: 15, .. }));
+    fs::write(&file, &bytes).unwrap();
+    let other = ChainEnd { hash: [0; 32], ..ends[15] };
+    assert!(matches!(
+        Segments::open(dir.path(), DOMAIN, other),
+        Err(SegmentsError::Differs { found: 15, .. })
+    ));
+    assert!(Segments::open(dir.path(), DOMAIN, ends[15]).is_ok());
+}

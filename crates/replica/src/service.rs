@@ -1,0 +1,261 @@
+//! The answering side of what members say to each other.
+//!
+//! Each call must name this cluster, domain and Raft id. Who the caller is, by its certificate, the
+//! server has checked before a call gets here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use conclave_proto::audit::Step;
+use conclave_proto::peer::replication_server::{Replication, ReplicationServer};
+use conclave_proto::peer::{
+    AddLearnerRequest, AddLearnerResponse, ChangeMembersRequest, ChangeMembersResponse,
+    FetchStepsRequest, FetchStepsResponse, ProposeRequest, ProposeResponse, ReadIndexRequest,
+    ReadIndexResponse, TransferLeaderResponse,
+};
+use conclave_proto::raft as proto;
+use openraft::errors::RaftError;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    VoteRequest,
+};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::codec::{self, CodecError};
+use crate::core::Core;
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::receive;
+use crate::segments::SegmentsError;
+use crate::types::{Types, Vote};
+
+/// Entries in one AppendEntries that are looked at; a leader sends far fewer.
+const ENTRIES_MAX: usize = 4096;
+/// Steps are put into one answer until they have this many bytes.
+const STEPS_BYTES: usize = 1 << 20;
+/// Answers read ahead of the network.
+const ANSWERS_AHEAD: usize = 2;
+
+/// The replication service of one replica, for the server's peer listener.
+pub struct ReplicationService {
+    core: Arc<Core>,
+}
+
+impl ReplicationService {
+    pub(crate) fn server(core: Arc<Core>) -> ReplicationServer<ReplicationService> {
+        ReplicationServer::new(ReplicationService { core })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The message, if it is meant for this replica.
+    fn open<T>(&self, request: Request<T>) -> Result<T, Status> {
+        self.core.identity.check(self.core.own_id(), request.metadata())?;
+        Ok(request.into_inner())
+    }
+}
+
+#[tonic::async_trait]
+impl Replication for ReplicationService {
+    async fn append_entries(
+        &self,
+        request: Request<proto::AppendEntriesRequest>,
+    ) -> Result<Response<proto::AppendEntriesResponse>, Status> {
+        let request = append_from_proto(self.open(request)?).map_err(malformed)?;
+        let answer = self.core.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(Response::new(proto::AppendEntriesResponse {
+            result: Some(append_to_proto(answer)),
+            clock_ms: self.core.clock.own_ms(),
+        }))
+    }
+
+    async fn vote(
+        &self,
+        request: Request<proto::VoteRequest>,
+    ) -> Result<Response<proto::VoteResponse>, Status> {
+        let request = self.open(request)?;
+        let vote = vote(request.vote.as_ref(), "VoteRequest.vote")?;
+        let last_log_id = request.last_log_id.as_ref().map(codec::log_id_from_proto);
+        let mut rpc = VoteRequest::new(vote, last_log_id);
+        rpc.leadership_transfer = request.leader_transfer;
+        let raft = &self.core.raft;
+        let answer = match request.pre_vote {
+            true => raft.pre_vote(rpc).await,
+            false => raft.vote(rpc).await,
+        };
+        let answer = answer.map_err(stopped)?;
+        Ok(Response::new(proto::VoteResponse {
+            vote: Some(codec::vote_to_proto(&answer.vote)),
+            vote_granted: answer.vote_granted,
+            last_log_id: answer.last_log_id.as_ref().map(codec::log_id_to_proto),
+        }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<proto::SnapshotChunk>>,
+    ) -> Result<Response<proto::SnapshotResponse>, Status> {
+        let chunks = self.open(request)?;
+        receive::snapshot(&self.core, chunks).await.map(Response::new)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<proto::TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        let request = self.open(request)?;
+        let from = vote(request.from.as_ref(), "TransferLeaderRequest.from")?;
+        let last_log_id = request.last_log_id.as_ref().map(codec::log_id_from_proto);
+        let rpc = TransferLeaderRequest::new(from, request.to, last_log_id);
+        let answer = self.core.raft.handle_transfer_leader(rpc).await;
+        let higher_vote = match answer.map_err(|fatal| Status::unavailable(fatal.to_string()))? {
+            Ok(()) => None,
+            Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                Some(codec::vote_to_proto(&actual))
+            }
+            Err(error) => return Err(Status::failed_precondition(error.to_string())),
+        };
+        Ok(Response::new(TransferLeaderResponse { higher_vote }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<ProposeRequest>,
+    ) -> Result<Response<ProposeResponse>, Status> {
+        let request = self.open(request)?;
+        Ok(Response::new(self.core.answer_propose(request).await))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexResponse>, Status> {
+        let request = self.open(request)?;
+        Ok(Response::new(self.core.answer_read_index(request).await))
+    }
+
+    async fn add_learner(
+        &self,
+        request: Request<AddLearnerRequest>,
+    ) -> Result<Response<AddLearnerResponse>, Status> {
+        let request = self.open(request)?;
+        Ok(Response::new(self.core.answer_add_learner(request).await))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<ChangeMembersRequest>,
+    ) -> Result<Response<ChangeMembersResponse>, Status> {
+        let request = self.open(request)?;
+        Ok(Response::new(self.core.answer_change_members(request).await))
+    }
+
+    type FetchStepsStream =
+        Pin<Box<dyn futures::Stream<Item = Result<FetchStepsResponse, Status>> + Send>>;
+
+    async fn fetch_steps(
+        &self,
+        request: Request<FetchStepsRequest>,
+    ) -> Result<Response<Self::FetchStepsStream>, Status> {
+        let FetchStepsRequest { first, end } = self.open(request)?;
+        let (answers, receiver) = mpsc::channel(ANSWERS_AHEAD);
+        let core = self.core.clone();
+        tokio::task::spawn_blocking(move || read_steps(&core, first, end, &answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Sends steps until the end or until nobody listens.
+fn read_steps(
+    core: &Core,
+    mut first: u64,
+    end: u64,
+    answers: &mpsc::Sender<Result<FetchStepsResponse, Status>>,
+) {
+    while first < end {
+        let plan = core.applied.segments().plan(first, end);
+        let steps = match plan.and_then(|reading| reading.run()) {
+            Ok(steps) => steps,
+            Err(error) => {
+                let status = match error {
+                    SegmentsError::Absent { .. } => Status::out_of_range(error.to_string()),
+                    error => {
+                        tracing::error!(%error, "audit steps cannot be read");
+                        Status::internal("this node cannot read its audit history")
+                    }
+                };
+                let _ = answers.blocking_send(Err(status));
+                return;
+            }
+        };
+        first += steps.len() as u64;
+        for steps in in_answers(steps) {
+            if answers.blocking_send(Ok(FetchStepsResponse { steps })).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn in_answers(steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut answers = vec![Vec::new()];
+    let mut bytes = 0;
+    for step in steps {
+        bytes += step.encoded_len();
+        if bytes > STEPS_BYTES && answers.last().is_some_and(|last| !last.is_empty()) {
+            answers.push(Vec::new());
+            bytes = step.encoded_len();
+        }
+        if let Some(last) = answers.last_mut() {
+            last.push(step);
+        }
+    }
+    answers
+}
+
+fn append_from_proto(
+    request: proto::AppendEntriesRequest,
+) -> Result<AppendEntriesRequest<Types>, CodecError> {
+    let count = request.entries.len();
+    if count > ENTRIES_MAX {
+        return Err(CodecError::TooMany {
+            what: "entries in one message",
+            count,
+            max: ENTRIES_MAX,
+        });
+    }
+    Ok(AppendEntriesRequest {
+        vote: codec::require_vote(request.vote.as_ref(), "AppendEntriesRequest.vote")?,
+        prev_log_id: request.prev.as_ref().map(codec::log_id_from_proto),
+        entries: request.entries.into_iter().map(codec::decode_entry).collect::<Result<_, _>>()?,
+        leader_commit: request.committed.as_ref().map(codec::log_id_from_proto),
+    })
+}
+
+fn append_to_proto(answer: AppendEntriesResponse<Types>) -> proto::append_entries_response::Result {
+    use proto::append_entries_response::Result;
+    match answer {
+        AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(None) => {
+            Result::Success(true)
+        }
+        AppendEntriesResponse::PartialSuccess(Some(id)) => {
+            Result::PartialSuccess(codec::log_id_to_proto(&id))
+        }
+        AppendEntriesResponse::Conflict => Result::Conflict(true),
+        AppendEntriesResponse::HigherVote(vote) => Result::HigherVote(codec::vote_to_proto(&vote)),
+    }
+}
+
+fn vote(vote: Option<&proto::Vote>, what: &'static str) -> Result<Vote, Status> {
+    codec::require_vote(vote, what).map_err(malformed)
+}
+
+pub(crate) fn malformed(error: CodecError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn stopped(error: RaftError<Types>) -> Status {
+    Status::unavailable(error.to_string())
+}

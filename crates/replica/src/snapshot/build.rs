@@ -1,0 +1,62 @@
+//! Writing a snapshot of what is applied.
+
+use std::sync::Arc;
+
+use openraft::RaftSnapshotBuilder;
+
+use super::file::SnapshotWriter;
+use super::{BUILDING, Current, Snapshot, SnapshotData, SnapshotError, SnapshotStore};
+use crate::applied::{Applied, Frozen};
+use crate::codec;
+use crate::counters::Counters;
+use crate::disk::OnFile;
+use crate::types::{SnapshotMeta, Types};
+
+/// Builds one snapshot.
+pub(crate) struct Builder {
+    pub(crate) store: Arc<SnapshotStore>,
+    pub(crate) applied: Arc<Applied>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, std::io::Error> {
+        let (store, applied) = (self.store.clone(), self.applied.clone());
+        let build = tokio::task::spawn_blocking(move || store.build(&applied));
+        let snapshot = build.await.map_err(std::io::Error::other)??;
+        self.counters.snapshots_built.one();
+        Ok(snapshot)
+    }
+}
+
+impl SnapshotStore {
+    fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
+        let _alone = self.alone();
+        let unnamed = self.dir.join(BUILDING);
+        let mut writer = SnapshotWriter::create(&unnamed)?;
+        let meta = write_items(&applied.freeze(), &mut writer)?;
+        applied.segments().sync()?;
+        let (_, bytes, sha256) = writer.finish()?;
+        let file = std::fs::File::open(&unnamed).on(&unnamed)?;
+        let current = Current { meta: meta.clone(), path: unnamed.clone(), bytes, sha256 };
+        self.adopt(&unnamed, current)?;
+        Ok(Snapshot { meta, snapshot: SnapshotData { file, bytes, sha256, received: None } })
+    }
+}
+
+fn write_items(
+    frozen: &Frozen<'_>,
+    writer: &mut SnapshotWriter,
+) -> Result<SnapshotMeta, SnapshotError> {
+    let meta = SnapshotMeta {
+        last_log_id: Some(frozen.last_applied.ok_or(SnapshotError::Nothing)?),
+        last_membership: frozen.membership.clone(),
+    };
+    let raft = codec::encode_snapshot_meta(&meta);
+    for item in frozen.state.snapshot_items(raft, |id| frozen.blob(id)) {
+        writer.write(&item.map_err(|error| SnapshotError::Blob(Box::new(error)))?)?;
+    }
+    Ok(meta)
+}

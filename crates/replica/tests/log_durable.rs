@@ -1,0 +1,194 @@
+//! What the suite does not ask: content, reopening, bounds on disk, and a disk that fails.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod log_support;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use conclave_replica::log::{LogStore, OpenError, READ_BYTES_MAX};
+use conclave_replica::types::{Command, Entry, Payload};
+use futures::StreamExt;
+use log_support::{all, append, begin_append, entry, id, member_entry, vote};
+use openraft::RaftLogReader;
+use openraft::storage::RaftLogStorage;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+
+fn open(folder: &Path) -> LogStore {
+    LogStore::open(&folder.join("log.redb")).unwrap()
+}
+
+// Commands, memberships, both in one entry, blanks and empty commands come back as they were.
+#[tokio::test]
+async fn everything_comes_back_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let blank = Entry { log_id: id(4), payload: Payload::default() };
+    let empty = Entry {
+        log_id: id(5),
+        payload: Payload { command: Some(Command(Default::default())), membership: None },
+    };
+    let written = vec![entry(1), entry(2), member_entry(3), blank, empty];
+
+    let mut log = open(folder.path());
+    append(&mut log, written.clone()).await.unwrap();
+    log.save_vote(&vote(7)).await.unwrap();
+    log.save_committed(Some(id(3))).await.unwrap();
+    assert_eq!(all(&mut log).await, written);
+    let bytes = log.bytes_since_purge();
+    drop(log);
+
+    let mut log = open(folder.path());
+    assert_eq!(all(&mut log).await, written);
+    assert_eq!(log.read_vote().await.unwrap(), Some(vote(7)));
+    assert_eq!(log.read_committed().await.unwrap(), Some(id(3)));
+    assert_eq!(log.log_state().unwrap().last_log_id, Some(id(5)));
+    assert_eq!(log.bytes_since_purge(), bytes);
+    append(&mut log, vec![entry(6)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn truncation_and_purge_survive_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(folder.path());
+    append(&mut log, (1..=2000).map(entry).collect()).await.unwrap();
+    log.truncate_after(Some(id(1900))).await.unwrap();
+    log.purge(id(1500)).await.unwrap();
+    drop(log);
+
+    let mut log = open(folder.path());
+    let state = log.log_state().unwrap();
+    assert_eq!(state.last_purged_log_id, Some(id(1500)));
+    assert_eq!(state.last_log_id, Some(id(1900)));
+    assert_eq!(all(&mut log).await, (1501..=1900).map(entry).collect::<Vec<_>>());
+    // Nobody is given later entries in the place of purged ones.
+    assert!(log.limited_get_log_entries(1500, 1600).await.unwrap().is_empty());
+    assert!(log.entries_stream(1500..1600).await.next().await.unwrap().is_err());
+
+    // A snapshot from far ahead leaves nothing but its position, and the log goes on after it.
+    log.purge(id(5000)).await.unwrap();
+    assert!(append(&mut log, vec![entry(1901)]).await.is_err(), "a hole");
+    append(&mut log, vec![entry(5001)]).await.unwrap();
+    drop(log);
+
+    let mut log = open(folder.path());
+    assert_eq!(all(&mut log).await, vec![entry(5001)]);
+    log.truncate_after(Some(id(5000))).await.unwrap();
+    drop(log);
+
+    let mut log = open(folder.path());
+    let state = log.log_state().unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(5000)), Some(id(5000))));
+    append(&mut log, vec![entry(5001)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_leaves_a_hole_or_exceeds_a_bound_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(folder.path());
+    append(&mut log, vec![entry(1), entry(2)]).await.unwrap();
+    for bad in [vec![entry(4)], vec![entry(2)], vec![entry(3), entry(5)]] {
+        assert!(append(&mut log, bad).await.is_err());
+    }
+    let mut large = entry(3);
+    large.payload.command = Some(Command(vec![0; 5 << 20].into()));
+    assert!(append(&mut log, vec![large]).await.is_err());
+    assert!(matches!(
+        LogStore::open(&folder.path().join("log.redb")),
+        Err(OpenError::InUse { .. })
+    ));
+    append(&mut log, vec![entry(3)]).await.unwrap();
+}
+
+// 24 MB of log against 8 MB of memory: old entries come from disk, and reads are bounded.
+#[tokio::test]
+async fn reads_join_disk_and_memory_within_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(folder.path());
+    let wide = |index: u64| {
+        let mut entry = entry(index);
+        entry.payload.command = Some(Command(vec![index as u8; 300_000].into()));
+        entry
+    };
+    for index in 1..=80 {
+        append(&mut log, vec![wide(index)]).await.unwrap();
+    }
+    let expected = (1..=80).map(wide).collect::<Vec<_>>();
+    assert_eq!(all(&mut log).await, expected);
+    for start in [1, 40, 52, 53, 54, 55, 78] {
+        let some = log.limited_get_log_entries(start, 81).await.unwrap();
+        assert_eq!(some.len(), 3.min(81 - start as usize), "{READ_BYTES_MAX} bytes hold three");
+        assert_eq!(some[..], expected[start as usize - 1..][..some.len()]);
+    }
+    assert!(log.limited_get_log_entries(5, 5).await.unwrap().is_empty());
+    let streamed: Vec<_> = log.entries_stream(2..79).await.map(Result::unwrap).collect().await;
+    assert_eq!(streamed[..], expected[1..78]);
+}
+
+#[derive(Clone, Debug)]
+struct FailingDisk {
+    memory: Arc<InMemoryBackend>,
+    syncs_left: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+impl StorageBackend for FailingDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let left = |n: u64| n.checked_sub(1);
+        if self.syncs_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            return self.memory.sync_data();
+        }
+        // Only once: as with a real fsync, the next one would report success.
+        self.syncs_left.store(u64::MAX, Ordering::SeqCst);
+        self.failed.store(true, Ordering::SeqCst);
+        Err(io::Error::from_raw_os_error(5))
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.memory.write(offset, data)
+    }
+}
+
+// After one failed fsync nothing is acknowledged ever again, though the disk works again.
+#[tokio::test]
+async fn a_failed_fsync_is_the_end() {
+    for syncs in 0..6 {
+        let disk = FailingDisk {
+            memory: Arc::new(InMemoryBackend::new()),
+            syncs_left: Arc::new(AtomicU64::new(u64::MAX)),
+            failed: Arc::default(),
+        };
+        let mut log = LogStore::open_on(disk.clone()).unwrap();
+        append(&mut log, vec![entry(1)]).await.unwrap();
+        disk.syncs_left.store(syncs, Ordering::SeqCst);
+
+        let mut index = 2;
+        let failed = loop {
+            match append(&mut log, vec![entry(index)]).await {
+                Ok(()) => assert!(!disk.failed.load(Ordering::SeqCst), "acknowledged after it"),
+                Err(error) => break error,
+            }
+            index += 1;
+        };
+        assert!(failed.to_string().contains("os error 5"), "{failed}");
+
+        assert!(begin_append(&mut log, vec![entry(index + 1)]).await.is_err());
+        assert!(log.save_vote(&vote(3)).await.is_err());
+        assert!(log.save_committed(Some(id(1))).await.is_err());
+        assert!(log.truncate_after(Some(id(1))).await.is_err());
+        assert!(log.purge(id(1)).await.is_err());
+        assert!(log.try_get_log_entries(0..).await.is_err());
+        assert!(log.read_vote().await.is_err());
+        assert!(log.get_log_state().await.is_err());
+    }
+}

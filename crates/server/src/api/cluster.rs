@@ -1,0 +1,111 @@
+//! The `Cluster` service: a codec over the ceremonies.
+
+use std::sync::Arc;
+
+use conclave_proto::v1::cluster_server::Cluster;
+use conclave_proto::v1::{
+    AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, PrepareInitRequest,
+    PrepareInitResponse, RemoveNodeRequest, RemoveNodeResponse, SealRequest, SealResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
+};
+use conclave_kms::Caller;
+use conclave_pki::Kind;
+use tonic::{Request, Response, Status};
+
+use crate::api::kms::connection;
+use crate::ceremony::{founding, members, unsealing};
+use crate::meta::{CallMeta, put_revision};
+use crate::node::Node;
+use crate::staircase;
+use crate::status;
+
+/// Answers the `Cluster` service.
+pub(crate) struct ClusterApi(pub(crate) Arc<Node>);
+
+/// Who calls. A node's certificate is good for looking, not for ceremonies.
+fn client<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let meta = CallMeta::parse(request.metadata())?;
+    let who = connection(request)?;
+    if who.identity.kind() != Kind::Client {
+        return Err(Status::permission_denied("a node's certificate is not a client's"));
+    }
+    Ok(staircase::caller(&who, &meta))
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterApi {
+    async fn prepare_init(
+        &self,
+        request: Request<PrepareInitRequest>,
+    ) -> Result<Response<PrepareInitResponse>, Status> {
+        let caller = client(&request)?;
+        founding::prepare(&self.0, &caller, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn commit_init(
+        &self,
+        request: Request<CommitInitRequest>,
+    ) -> Result<Response<CommitInitResponse>, Status> {
+        let caller = client(&request)?;
+        // It goes on if the caller hangs up: half a founding helps nobody.
+        let (node, principal) = (Arc::clone(&self.0), caller.principal.clone());
+        let init_id = request.into_inner().init_id;
+        let committed =
+            tokio::spawn(async move { founding::commit(&node, &caller, &init_id).await }).await;
+        let (audit_verifier_key, revision) = joined(committed)?;
+        let mut response = Response::new(CommitInitResponse { audit_verifier_key, principal });
+        let domain = self.0.require_hosted()?.domain_name();
+        put_revision(response.metadata_mut(), &domain, revision);
+        Ok(response)
+    }
+
+    async fn unseal(&self, request: Request<UnsealRequest>) -> Result<Response<UnsealResponse>, Status> {
+        let caller = client(&request)?;
+        let hosted = self.0.require_hosted()?;
+        let shares = zeroize::Zeroizing::new(request.into_inner().operator_shares);
+        let progress = unsealing::unseal(&hosted, &caller, &shares).await?;
+        Ok(Response::new(UnsealResponse {
+            state: progress.state.as_str().to_owned(),
+            progress: progress.held.into(),
+            threshold: progress.threshold.into(),
+        }))
+    }
+
+    async fn seal(&self, request: Request<SealRequest>) -> Result<Response<SealResponse>, Status> {
+        let caller = client(&request)?;
+        let hosted = self.0.require_hosted()?;
+        unsealing::seal(&hosted, &self.0.request_counters, &caller).await?;
+        Ok(Response::new(SealResponse {}))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(status::gather(&self.0, request.get_ref().local_only).await))
+    }
+
+    async fn add_nodes(
+        &self,
+        request: Request<AddNodesRequest>,
+    ) -> Result<Response<AddNodesResponse>, Status> {
+        let caller = client(&request)?;
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let nodes = request.into_inner().nodes;
+        joined(tokio::spawn(async move { members::add(&node, &hosted, &caller, &nodes).await }).await)?;
+        let nodes = status::gather(&self.0, false).await.nodes;
+        Ok(Response::new(AddNodesResponse { nodes }))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<RemoveNodeRequest>,
+    ) -> Result<Response<RemoveNodeResponse>, Status> {
+        let caller = client(&request)?;
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let name = request.into_inner().name;
+        joined(tokio::spawn(async move { members::remove(&node, &hosted, &caller, &name).await }).await)?;
+        Ok(Response::new(RemoveNodeResponse {}))
+    }
+}
+
+fn joined<T>(result: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, Status> {
+    result.unwrap_or_else(|_| Err(Status::internal("the ceremony ended unexpectedly; see the node's log")))
+}

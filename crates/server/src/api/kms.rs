@@ -1,0 +1,90 @@
+//! The `Kms` service: a codec and nothing else. Messages become [`Request`]s, go down the
+//! staircase, and come back as messages with their revision.
+
+use std::sync::Arc;
+
+use conclave_kms::{Refusal, Request, Response};
+use conclave_proto::v1::{self, kms_server::Kms};
+use tonic::Status;
+
+use crate::listener::Connection;
+use crate::meta::{CallMeta, put_revision};
+use crate::node::Node;
+use crate::refusals::to_status;
+use crate::staircase::{caller, perform};
+
+/// Answers the `Kms` service.
+pub(crate) struct KmsApi(pub(crate) Arc<Node>);
+
+impl KmsApi {
+    async fn run<Q, R>(&self, request: tonic::Request<Q>) -> Result<tonic::Response<R>, Status>
+    where
+        Request: TryFrom<Q, Error = Refusal>,
+        R: TryFrom<Response>,
+    {
+        let meta = CallMeta::parse(request.metadata())?;
+        let who = connection(&request)?;
+        let request =
+            Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
+        let hosted = self.0.require_hosted()?;
+        let performed = perform(
+            &hosted,
+            &self.0.request_counters,
+            &caller(&who, &meta),
+            meta.age,
+            &request,
+        )
+        .await?;
+        let domain = hosted.domain_name();
+        let (response, revision) = performed.into_response(&domain)?;
+        let response = R::try_from(response)
+            .map_err(|_| Status::internal("the answer is not of the kind that was asked for"))?;
+        let mut response = tonic::Response::new(response);
+        put_revision(response.metadata_mut(), &domain, revision);
+        Ok(response)
+    }
+}
+
+/// Who is at the other end; put there by the listener.
+pub(crate) fn connection<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
+    request
+        .extensions()
+        .get::<Connection>()
+        .cloned()
+        .ok_or_else(|| Status::unauthenticated("no client certificate"))
+}
+
+macro_rules! operations {
+    ($($name:ident: $request:ident => $response:ident;)*) => {
+        #[tonic::async_trait]
+        impl Kms for KmsApi {$(
+            async fn $name(
+                &self,
+                request: tonic::Request<v1::$request>,
+            ) -> Result<tonic::Response<v1::$response>, Status> {
+                self.run(request).await
+            }
+        )*}
+    };
+}
+
+operations! {
+    create_key: CreateKeyRequest => CreateKeyResponse;
+    describe_key: DescribeKeyRequest => DescribeKeyResponse;
+    list_keys: ListKeysRequest => ListKeysResponse;
+    enable_key: EnableKeyRequest => EnableKeyResponse;
+    disable_key: DisableKeyRequest => DisableKeyResponse;
+    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
+    cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
+    encrypt: EncryptRequest => EncryptResponse;
+    decrypt: DecryptRequest => DecryptResponse;
+    re_encrypt: ReEncryptRequest => ReEncryptResponse;
+    generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
+    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest
+        => GenerateDataKeyWithoutPlaintextResponse;
+    generate_random: GenerateRandomRequest => GenerateRandomResponse;
+    create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
+    list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
+    delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;
+}

@@ -1,0 +1,64 @@
+//! Carrying out what the seal's state machine asks for.
+
+use std::sync::Arc;
+
+use conclave_crypto::Key;
+use conclave_seal::{Effect, Keyring};
+use tonic::Status;
+use tracing::{error, info};
+
+use crate::audited::{Happened, note};
+use crate::folder::FolderError;
+use crate::hosted::Hosted;
+use crate::meta::unavailable;
+
+/// Carries out effects in order. What must be durable is, when this returns.
+///
+/// # Errors
+/// If the disk refused: nothing may be acknowledged then.
+pub(crate) fn carry_out(hosted: &Arc<Hosted>, effects: Vec<Effect>) -> Result<(), FolderError> {
+    for effect in effects {
+        match effect {
+            Effect::PersistShare { epoch, bytes } => hosted.folder.put_share(epoch.0, &bytes)?,
+            Effect::DeleteSharesBelow(epoch) => hosted.folder.drop_shares_below(epoch.0)?,
+            // The keeper asks for as long as the node is share-ready.
+            Effect::AskForShares { .. } => {}
+            Effect::DropKeyring => hosted.drop_keyring(),
+            Effect::Opened(root) => {
+                let hosted = Arc::clone(hosted);
+                tokio::spawn(async move { open(&hosted, &root).await });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As [`carry_out`], for a caller that answers a call.
+pub(crate) fn carry_out_or_refuse(hosted: &Arc<Hosted>, effects: Vec<Effect>) -> Result<(), Status> {
+    carry_out(hosted, effects).map_err(|error| {
+        error!(%error, "a share cannot be kept");
+        unavailable("this node's disk refused; its log has the reason")
+    })
+}
+
+/// The root key is there: audits it, then serves. If that fails the node goes back to sealed
+/// shares-in-memory and the keeper asks again.
+async fn open(hosted: &Hosted, root: &Key) {
+    let keyring = match Keyring::open(root, &hosted.replica.view()) {
+        Ok(keyring) => keyring,
+        Err(reason) => {
+            error!(%reason, "the root key does not open the domain's records");
+            hosted.set_detail(reason.to_string());
+            hosted.seal().close();
+            return;
+        }
+    };
+    let happened = Happened { action: "Open", resources: vec![hosted.name.clone()], ..Happened::default() };
+    if let Err(status) = note(hosted, &happened).await {
+        hosted.set_detail(format!("cannot audit its opening: {}", status.message()));
+        hosted.seal().close();
+        return;
+    }
+    hosted.open(keyring);
+    info!("open");
+}

@@ -1,0 +1,305 @@
+//! Nodes coming in and going out, with the root key dealt anew each time.
+//!
+//! In: admitted by a txn, whose index becomes its Raft id → starts as learner, catches up with log
+//! and audit segments → every member stores its share of the new epoch → the members record
+//! changes in Raft's own log entry. Out: leadership moved if it leads → shares → record. Whatever
+//! breaks off before that last entry has changed nothing but an admission and an epoch number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use conclave_crypto::{Entropy, SystemEntropy};
+use conclave_kms::{Admin, AdminAction, Caller, Request};
+use conclave_proto::peer::{AdmitRequest, HandOverRequest, NodeStatusRequest};
+use conclave_proto::record::{Admission, Admissions, Member, Members};
+use conclave_proto::v1::InitMember;
+use conclave_replica::PeerNode;
+use conclave_seal::{RaftId, dealing};
+use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, member_change};
+use prost::Message;
+use tonic::Status;
+use tracing::info;
+
+use crate::audited::Happened;
+use crate::ceremony::founding::{check_nodes, greet, member_record};
+use crate::hosted::Hosted;
+use crate::meta::{invalid, precondition, unavailable};
+use crate::node::Node;
+use crate::peer;
+use crate::staircase::perform;
+
+/// Nodes added in one change.
+const ADDED_MAX: usize = 8;
+/// Names of removed nodes remembered; the oldest fall out.
+const FORMER_MAX: usize = 1_024;
+/// How long learners may take to catch up, segments included.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long one step of the change may take.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Admits nodes, waits until they have caught up, and makes them voters in one change.
+pub(crate) async fn add(
+    node: &Arc<Node>,
+    hosted: &Arc<Hosted>,
+    caller: &Caller,
+    wanted: &[InitMember],
+) -> Result<(), Status> {
+    check_nodes(wanted, ADDED_MAX)?;
+    let _changing = node.changing.lock().await;
+    let change = Change { node, hosted, caller, action: AdminAction::AddNodes };
+    let current = change.members()?;
+    let mut hellos = Vec::new();
+    for new in wanted {
+        if current.members.iter().any(|member| member.name == new.name) {
+            return Err(precondition(format!("{} is a member already", new.name)));
+        }
+        hellos.push(greet(node, &new.name, &new.peer).await?);
+    }
+    let mut joiners = Vec::new();
+    for (new, hello) in wanted.iter().zip(hellos) {
+        let revision = change.admit(member_record(&new.peer, 0, hello.clone())).await?;
+        let raft_id = revision.log_index.0;
+        let mut client = peer::client(node, &new.name, &new.peer, None)?;
+        let request = AdmitRequest { domain_id: hosted.domain_id().0.to_vec(), raft_id };
+        peer::timed(STEP_TIMEOUT, client.admit(request)).await?;
+        info!(name = new.name, raft_id, "admitted");
+        joiners.push(member_record(&new.peer, raft_id, hello));
+    }
+    let deadline = Instant::now() + CATCH_UP_TIMEOUT;
+    for joiner in &joiners {
+        let node = PeerNode { name: joiner.name.clone(), peer: joiner.peer.clone() };
+        hosted
+            .replica
+            .add_learner(joiner.raft_id, node, deadline)
+            .await
+            .map_err(|error| unavailable(format!("{} does not catch up: {error}", joiner.name)))?;
+        info!(name = joiner.name, "caught up");
+    }
+    let mut next = change.members()?;
+    next.former.retain(|name| !joiners.iter().any(|joiner| joiner.name == *name));
+    next.members.extend(joiners);
+    change.make(next).await
+}
+
+/// Moves leadership away from a member if it leads, and takes it out.
+pub(crate) async fn remove(
+    node: &Arc<Node>,
+    hosted: &Arc<Hosted>,
+    caller: &Caller,
+    name: &str,
+) -> Result<(), Status> {
+    let _changing = node.changing.lock().await;
+    let change = Change { node, hosted, caller, action: AdminAction::RemoveNode };
+    let mut next = change.members()?;
+    let Some(at) = next.members.iter().position(|member| member.name == name) else {
+        return Err(precondition(format!("{name} is not a member; see `conclave node list`")));
+    };
+    if next.members.len() == 1 {
+        return Err(precondition("the last member cannot be removed"));
+    }
+    let leaving = next.members.remove(at);
+    next.former.push(leaving.name.clone());
+    if next.former.len() > FORMER_MAX {
+        next.former.remove(0);
+    }
+    // Authorised and audited before anything moves.
+    change.record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name]).await?;
+    change.move_leadership_from(&leaving, &next.members).await?;
+    change.make(next).await
+}
+
+struct Change<'a> {
+    node: &'a Arc<Node>,
+    hosted: &'a Arc<Hosted>,
+    caller: &'a Caller,
+    action: AdminAction,
+}
+
+impl Change<'_> {
+    fn members(&self) -> Result<Members, Status> {
+        self.hosted.members().ok_or_else(|| unavailable("no members known here yet"))
+    }
+
+    fn guard(&self, kind: Kind) -> (RecordId, Option<GuardDigest>) {
+        let id = RecordId::singleton(kind);
+        (id, self.hosted.replica.view().guard(&id))
+    }
+
+    /// Commits one step: authorised as the operator's, audited, with its writes.
+    async fn record(
+        &self,
+        guards: BTreeMap<RecordId, Option<GuardDigest>>,
+        writes: Vec<(RecordId, Option<Vec<u8>>)>,
+        parameters: Vec<(String, String)>,
+        resources: &[&str],
+    ) -> Result<Revision, Status> {
+        let request = Request::Admin(Admin {
+            action: self.action,
+            resources: resources.iter().map(|&name| name.to_owned()).collect(),
+            parameters,
+            guards,
+            writes,
+        });
+        let counters = &self.node.request_counters;
+        let performed = perform(self.hosted, counters, self.caller, Duration::ZERO, &request).await?;
+        performed.into_response(&self.hosted.domain_name()).map(|(_, revision)| revision)
+    }
+
+    /// One txn an admission: each changes the same record, so no two share a log index.
+    async fn admit(&self, member: Member) -> Result<Revision, Status> {
+        let guards = BTreeMap::from([self.guard(Kind::Members), self.guard(Kind::Admissions)]);
+        let mut admissions: Admissions = self.hosted.admissions();
+        admissions.admissions.retain(|admission| {
+            admission.member.as_ref().is_some_and(|admitted| admitted.name != member.name)
+        });
+        let mut nonce = vec![0; 16];
+        SystemEntropy.fill(&mut nonce);
+        let name = member.name.clone();
+        let fingerprint = hex::encode(&member.enrolment_key);
+        admissions.admissions.push(Admission { member: Some(member), nonce });
+        let write =
+            (RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec()));
+        let parameters = vec![
+            ("step".to_owned(), "admit".to_owned()),
+            ("enrolmentKey".to_owned(), fingerprint),
+        ];
+        self.record(guards, vec![write], parameters, &[&name]).await
+    }
+
+    async fn move_leadership_from(
+        &self,
+        leaving: &Member,
+        staying: &[Member],
+    ) -> Result<(), Status> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        let mut heirs = staying.iter().cycle();
+        while Instant::now() < deadline {
+            match self.hosted.replica.status().leader {
+                Some(leader) if leader == leaving.raft_id => {}
+                Some(_) => return Ok(()),
+                None => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            }
+            // It may not take: then it is asked again, for another heir.
+            let Some(heir) = heirs.next() else { break };
+            let to = Some((self.hosted.domain_id(), RaftId(leaving.raft_id)));
+            let mut client = peer::client(self.node, &leaving.name, &leaving.peer, to)?;
+            let request = HandOverRequest { to: heir.raft_id };
+            let _ = peer::timed(STEP_TIMEOUT, client.hand_over(request)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(unavailable("leadership does not move away from the node that leaves; retry"))
+    }
+
+    /// Deals the root to the next members, has every one store its share, and commits the change.
+    async fn make(&self, next: Members) -> Result<(), Status> {
+        let hosted = self.hosted;
+        self.check_all_open(&next.members).await?;
+        let names: Vec<&str> = next.members.iter().map(|member| member.name.as_str()).collect();
+        let base = self.guard(Kind::ShareEpoch);
+        let current =
+            hosted.share_epoch().ok_or_else(|| unavailable("no share epoch known here yet"))?;
+        let counter_id = RecordId::singleton(Kind::ShareCounter);
+        let counter = hosted
+            .replica
+            .view()
+            .blob(&counter_id)
+            .ok()
+            .flatten()
+            .ok_or_else(|| unavailable("no share counter known here yet"))?;
+        let (number, reserve) = dealing::reserve(&counter, &current)
+            .map_err(|error| unavailable(error.to_string()))?;
+        let guards = BTreeMap::from([base, self.guard(Kind::ShareCounter), self.guard(Kind::Members)]);
+        let parameters = vec![
+            ("step".to_owned(), "deal".to_owned()),
+            ("epoch".to_owned(), number.to_string()),
+        ];
+        self.record(guards, vec![reserve], parameters, &names).await?;
+
+        let plan = hosted.with_keyring(|keyring| {
+            let keyring = keyring.ok_or_else(|| unavailable("this node was sealed meanwhile"))?;
+            dealing::plan(keyring, &current, number, &next, &mut SystemEntropy)
+                .map_err(|error| precondition(error.to_string()))
+        })?;
+        for delivery in &plan.deliveries {
+            let member = next
+                .members
+                .iter()
+                .find(|member| member.raft_id == delivery.to.0)
+                .ok_or_else(|| unavailable("a share was dealt to nobody"))?;
+            let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
+            let mut client = peer::client(self.node, &member.name, &member.peer, to)?;
+            peer::timed(STEP_TIMEOUT, client.store_share(delivery.to_request(&plan.epoch)))
+                .await
+                .map_err(|status| {
+                    unavailable(format!("{} did not store its share: {}", member.name, status.message()))
+                })?;
+        }
+
+        let now_ms = hosted
+            .replica
+            .now_ms()
+            .ok_or_else(|| unavailable("cluster time is not known yet; retry"))?;
+        let happened = Happened {
+            principal: self.caller.principal.clone(),
+            certificate_serial: self.caller.certificate_serial.clone(),
+            source_address: self.caller.source_address.clone(),
+            request_id: self.caller.request_id.as_str().to_owned(),
+            action: "ChangeMembers",
+            resources: names.iter().map(|&name| name.to_owned()).collect(),
+            parameters: vec![
+                ("epoch", number.to_string()),
+                ("threshold", plan.epoch.threshold.to_string()),
+            ],
+            refused: String::new(),
+        };
+        let mut admissions = hosted.admissions();
+        admissions.admissions.retain(|admission| {
+            admission.member.as_ref().is_some_and(|member| !names.contains(&member.name.as_str()))
+        });
+        let writes = vec![
+            (RecordId::singleton(Kind::Members), Some(next.encode_to_vec())),
+            (RecordId::singleton(Kind::ShareEpoch), Some(plan.epoch.encode())),
+            (RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec())),
+        ];
+        let change = member_change(writes, happened.seal(hosted, now_ms)?)
+            .map_err(|error| invalid(error.to_string()))?;
+        let voters: Vec<u64> = next.members.iter().map(|member| member.raft_id).collect();
+        let base = base.1.ok_or_else(|| unavailable("no share epoch known here yet"))?;
+        hosted
+            .replica
+            .change_members(&voters, change, base, Instant::now() + STEP_TIMEOUT)
+            .await
+            .map_err(|error| unavailable(format!("the members did not change: {error}")))?;
+        info!(epoch = %number, members = ?names, "members changed");
+        Ok(())
+    }
+
+    /// Every remaining voter must be open: the same root is dealt, and its old shares go.
+    async fn check_all_open(&self, next: &[Member]) -> Result<(), Status> {
+        let current = self.members()?;
+        for member in next.iter().filter(|next| current.members.iter().any(|m| m.raft_id == next.raft_id)) {
+            let to = Some((self.hosted.domain_id(), RaftId(member.raft_id)));
+            let mut client = peer::client(self.node, &member.name, &member.peer, to)?;
+            let status = peer::timed(Duration::from_secs(5), client.node_status(NodeStatusRequest {}))
+                .await
+                .map_err(|status| {
+                    precondition(format!(
+                        "{} does not answer ({}); members change only while all that stay are open",
+                        member.name,
+                        status.message()
+                    ))
+                })?;
+            if status.state != "open" {
+                return Err(precondition(format!(
+                    "{} is {}; unseal it first: members change only while all that stay are open",
+                    member.name, status.state
+                )));
+            }
+        }
+        Ok(())
+    }
+}

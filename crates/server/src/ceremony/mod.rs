@@ -1,0 +1,9 @@
+//! Founding, unsealing, exchanging shares, changing members.
+//!
+//! The rules are in `conclave-seal`; these modules carry messages, files and txns for it.
+
+pub(crate) mod effects;
+pub(crate) mod exchange;
+pub(crate) mod founding;
+pub(crate) mod members;
+pub(crate) mod unsealing;

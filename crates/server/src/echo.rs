@@ -1,0 +1,83 @@
+//! A bare echo on the same listener: what mutual TLS and gRPC cost by themselves. It answers
+//! `Encrypt` with its plaintext and nothing else; `conclave bench --compare` measures it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use conclave_pki::{TlsMaterial, api_server_config};
+use conclave_proto::v1::{self, kms_server::Kms, kms_server::KmsServer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::StartError;
+use crate::listener::serve;
+use crate::node::ApiApp;
+
+/// Listens on a free port of loopback; the future serves for as long as it is polled.
+///
+/// # Errors
+/// If the certificate or the port cannot be used.
+pub async fn echo(
+    material: &TlsMaterial,
+) -> Result<(SocketAddr, impl Future<Output = ()> + use<>), StartError> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let bound = |source| StartError::Bind { address, source };
+    let tls = api_server_config(material, material.identity().cluster())?;
+    let listener = TcpListener::bind(address).await.map_err(bound)?;
+    let address = listener.local_addr().map_err(bound)?;
+    let router = Routes::new(KmsServer::new(Echo)).into_axum_router();
+    let serving = async move {
+        // Held here, so that nobody ever says stop.
+        let (_go, stop) = watch::channel(false);
+        serve(listener, tls, Arc::new(ApiApp(router)), Arc::default(), stop).await;
+    };
+    Ok((address, serving))
+}
+
+struct Echo;
+
+macro_rules! nothing_else {
+    ($($name:ident: $request:ident => $response:ident;)*) => {
+        #[tonic::async_trait]
+        impl Kms for Echo {
+            async fn encrypt(
+                &self,
+                request: Request<v1::EncryptRequest>,
+            ) -> Result<Response<v1::EncryptResponse>, Status> {
+                let v1::EncryptRequest { plaintext, key, .. } = request.into_inner();
+                Ok(Response::new(v1::EncryptResponse { ciphertext: plaintext, key_id: key }))
+            }
+            $(
+                async fn $name(
+                    &self,
+                    _: Request<v1::$request>,
+                ) -> Result<Response<v1::$response>, Status> {
+                    Err(Status::unimplemented("this is an echo"))
+                }
+            )*
+        }
+    };
+}
+
+nothing_else! {
+    create_key: CreateKeyRequest => CreateKeyResponse;
+    describe_key: DescribeKeyRequest => DescribeKeyResponse;
+    list_keys: ListKeysRequest => ListKeysResponse;
+    enable_key: EnableKeyRequest => EnableKeyResponse;
+    disable_key: DisableKeyRequest => DisableKeyResponse;
+    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
+    cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
+    decrypt: DecryptRequest => DecryptResponse;
+    re_encrypt: ReEncryptRequest => ReEncryptResponse;
+    generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
+    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest
+        => GenerateDataKeyWithoutPlaintextResponse;
+    generate_random: GenerateRandomRequest => GenerateRandomResponse;
+    create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
+    list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
+    delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;
+}

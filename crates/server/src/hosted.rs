@@ -1,0 +1,182 @@
+//! The domain a node hosts: its replica, its seal, and, while it is open, its keyring.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use conclave_kms::{Cache, DomainInfo};
+use conclave_proto::record::{Admissions, Domain, Members};
+use conclave_replica::Replica;
+use conclave_seal::exchange::Giver;
+use conclave_seal::{
+    DomainId, Keyring, NodeSeal, OperatorKeyRecord, RaftId, SealState, ShareEpoch,
+};
+use conclave_store::{Kind, RecordId, View};
+use prost::Message;
+
+use crate::folder::DomainFolder;
+
+/// One domain on this node.
+pub(crate) struct Hosted {
+    pub(crate) folder: DomainFolder,
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) replica: Replica,
+    pub(crate) cache: Cache,
+    giver: Mutex<Giver>,
+    seal: Mutex<NodeSeal>,
+    keyring: RwLock<Option<Keyring>>,
+    info: RwLock<Option<Arc<DomainInfo>>>,
+    /// Why the node is not open, for people.
+    detail: Mutex<String>,
+}
+
+impl Hosted {
+    pub(crate) fn new(
+        folder: DomainFolder,
+        name: String,
+        region: String,
+        replica: Replica,
+        seal: NodeSeal,
+    ) -> Self {
+        let giver = Giver::new(DomainId(folder.domain_id), RaftId(folder.raft_id));
+        Self {
+            folder,
+            name,
+            region,
+            replica,
+            cache: Cache::default(),
+            giver: Mutex::new(giver),
+            seal: Mutex::new(seal),
+            keyring: RwLock::new(None),
+            info: RwLock::new(None),
+            detail: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn domain_id(&self) -> DomainId {
+        DomainId(self.folder.domain_id)
+    }
+
+    pub(crate) fn raft_id(&self) -> RaftId {
+        RaftId(self.folder.raft_id)
+    }
+
+    /// The node's own share and its way to the root key.
+    pub(crate) fn seal(&self) -> MutexGuard<'_, NodeSeal> {
+        self.seal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nonces this node has given out.
+    pub(crate) fn giver(&self) -> MutexGuard<'_, Giver> {
+        self.giver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// sealed, share-ready or open. Open only once the keyring is in place.
+    pub(crate) fn state(&self) -> SealState {
+        if self.is_open() {
+            return SealState::Open;
+        }
+        match self.seal().state() {
+            SealState::Open => SealState::ShareReady,
+            state => state,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Lends the keyring, if the node is open. It cannot be kept, so sealing wipes it.
+    pub(crate) fn with_keyring<T>(&self, use_it: impl FnOnce(Option<&Keyring>) -> T) -> T {
+        use_it(self.keyring.read().unwrap_or_else(PoisonError::into_inner).as_ref())
+    }
+
+    /// Changes the keyring in place, if the node is open.
+    pub(crate) fn with_keyring_mut<T>(&self, use_it: impl FnOnce(Option<&mut Keyring>) -> T) -> T {
+        use_it(self.keyring.write().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// Puts the keyring in place: the node is open.
+    pub(crate) fn open(&self, keyring: Keyring) {
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
+        self.set_detail("");
+    }
+
+    /// Wipes the keyring and everything opened with it.
+    pub(crate) fn drop_keyring(&self) {
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.cache.clear();
+    }
+
+    /// Wipes every key and the own share: the node is sealed.
+    pub(crate) fn wipe(&self) {
+        self.drop_keyring();
+        self.seal().seal_now();
+    }
+
+    /// A public singleton record as applied here.
+    pub(crate) fn public<M: Message + Default>(&self, kind: Kind) -> Option<M> {
+        debug_assert!(kind.is_public());
+        let blob = self.replica.view().blob(&RecordId::singleton(kind)).ok()??;
+        M::decode(blob.as_ref()).ok()
+    }
+
+    /// The share epoch as applied here.
+    pub(crate) fn share_epoch(&self) -> Option<ShareEpoch> {
+        let id = RecordId::singleton(Kind::ShareEpoch);
+        let blob = self.replica.view().blob(&id).ok()??;
+        ShareEpoch::parse(&blob).ok()
+    }
+
+    /// The operator key's public record as applied here.
+    pub(crate) fn operator_key(&self) -> Option<OperatorKeyRecord> {
+        let id = RecordId::singleton(Kind::OperatorKey);
+        let blob = self.replica.view().blob(&id).ok()??;
+        OperatorKeyRecord::parse(&blob).ok()
+    }
+
+    /// The members as applied here; none before the domain is founded.
+    pub(crate) fn members(&self) -> Option<Members> {
+        self.public(Kind::Members)
+    }
+
+    /// Nodes admitted but not yet members.
+    pub(crate) fn admissions(&self) -> Admissions {
+        self.public(Kind::Admissions).unwrap_or_default()
+    }
+
+    /// The domain's name and account, once it is founded.
+    pub(crate) fn info(&self) -> Option<Arc<DomainInfo>> {
+        if let Some(info) = &*self.info.read().unwrap_or_else(PoisonError::into_inner) {
+            return Some(Arc::clone(info));
+        }
+        let domain: Domain = self.public(Kind::Domain)?;
+        let info = Arc::new(DomainInfo { name: domain.name, account: domain.account });
+        *self.info.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&info));
+        Some(info)
+    }
+
+    /// The domain's name, or empty before it is founded.
+    pub(crate) fn domain_name(&self) -> String {
+        self.info().map(|info| info.name.clone()).unwrap_or_default()
+    }
+
+    /// Whether the replica has applied the txn that founds the domain.
+    pub(crate) fn is_founded(&self) -> bool {
+        self.info().is_some()
+    }
+
+    pub(crate) fn set_detail(&self, detail: impl Into<String>) {
+        *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = detail.into();
+    }
+
+    pub(crate) fn detail(&self) -> String {
+        self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the caller of a peer call, by the name in its certificate, may speak to this domain.
+    /// Before the first members are known here any node of the cluster may: founding needs it, and
+    /// a learner hears of the members from the leader.
+    pub(crate) fn may_call(&self, name: &str) -> bool {
+        self.members().is_none_or(|members| !members.former.iter().any(|former| former == name))
+    }
+}

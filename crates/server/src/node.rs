@@ -1,0 +1,207 @@
+//! One node: what it is, and the domain it hosts, if any yet.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use axum::Router;
+use conclave_crypto::HpkePrivateKey;
+use conclave_pki::{ClusterName, TlsMaterial};
+use conclave_replica::{Replica, ReplicaConfig};
+use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
+use tokio::sync::watch;
+use tonic::Status;
+use tracing::{info, warn};
+
+use crate::ceremony::founding::PendingInit;
+use crate::config::Config;
+use crate::dialer::Dialer;
+use crate::folder::{DomainFolder, Folder};
+use crate::hosted::Hosted;
+use crate::listener::{App, ListenerCounters};
+use crate::meta::precondition;
+use crate::web::RequestCounters;
+use crate::{StartError, keeper, peer};
+
+/// A node and everything its listeners share.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) name: String,
+    pub(crate) cluster: ClusterName,
+    pub(crate) dialer: Dialer,
+    pub(crate) enrolment: HpkePrivateKey,
+    pub(crate) api_counters: Arc<ListenerCounters>,
+    pub(crate) peer_counters: Arc<ListenerCounters>,
+    pub(crate) request_counters: RequestCounters,
+    /// Shares dealt for a founding that the operators have not yet confirmed.
+    pub(crate) pending_init: Mutex<Option<PendingInit>>,
+    /// Founding, admission and changes of members, one at a time.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    folder: Folder,
+    certificate_expiry: i64,
+    hosted: RwLock<Option<Arc<Hosted>>>,
+    peer_router: RwLock<Router>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Opens the data folder and takes up the domain in it, if there is one.
+    pub(crate) async fn start(
+        config: Config,
+        material: TlsMaterial,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Arc<Self>, StartError> {
+        let identity = material.identity().clone();
+        let name = identity.name().to_owned();
+        let cluster = identity.cluster().clone();
+        let folder = Folder::open(&config.data_dir)?;
+        let enrolment = folder.enrolment()?;
+        let domain = folder.domain()?;
+        let certificate_expiry = material.not_after();
+        let node = Arc::new(Self {
+            dialer: Dialer::new(Arc::new(material), cluster.clone()),
+            config,
+            name,
+            cluster,
+            enrolment,
+            api_counters: Arc::default(),
+            peer_counters: Arc::default(),
+            request_counters: RequestCounters::default(),
+            pending_init: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            folder,
+            certificate_expiry,
+            hosted: RwLock::new(None),
+            peer_router: RwLock::new(Router::new()),
+            stop,
+        });
+        node.set_peer_router(None);
+        if let Some(domain) = domain {
+            node.host(domain).await?;
+        }
+        Ok(node)
+    }
+
+    /// The domain this node hosts, if any.
+    pub(crate) fn hosted(&self) -> Option<Arc<Hosted>> {
+        self.hosted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The domain this node hosts, or a status that says what to do.
+    pub(crate) fn require_hosted(&self) -> Result<Arc<Hosted>, Status> {
+        self.hosted().ok_or_else(|| {
+            precondition(
+                "this node belongs to no domain yet: found one with `conclave operator init`, or admit the node with `conclave node add`",
+            )
+        })
+    }
+
+    /// Makes the folder of a domain this node was founded into or admitted to, and starts it.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        domain_id: [u8; 16],
+        raft_id: u64,
+    ) -> Result<Arc<Hosted>, StartError> {
+        let folder = self.folder.create_domain(domain_id, raft_id, &self.name)?;
+        self.host(folder).await
+    }
+
+    /// Stops and removes a domain that this node never became a member of.
+    pub(crate) async fn leave_unfounded(self: &Arc<Self>) -> Result<(), StartError> {
+        let hosted = self.hosted.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.set_peer_router(None);
+        if let Some(hosted) = hosted {
+            warn!(domain = %hex::encode(hosted.folder.domain_id), "giving up an unfinished founding or admission");
+            hosted.replica.shutdown().await;
+            self.folder.remove_domain(&hosted.folder)?;
+        }
+        Ok(())
+    }
+
+    async fn host(self: &Arc<Self>, folder: DomainFolder) -> Result<Arc<Hosted>, StartError> {
+        let raft = self.config.raft;
+        let mut config = ReplicaConfig::new(
+            &folder.path,
+            self.cluster.as_ref(),
+            folder.domain_id,
+            folder.raft_id,
+            self.name.as_str(),
+        );
+        config.snapshot_every = raft.snapshot_entries;
+        config.heartbeat_ms = raft.heartbeat_ms;
+        config.election_min_ms = raft.election_ms_min;
+        config.election_max_ms = raft.election_ms_max;
+        let replica = Replica::start(config, Arc::new(self.dialer.clone())).await?;
+        let mut shares = Vec::new();
+        for (_, bytes) in folder.shares()? {
+            shares.push(WrappedShare::parse(&bytes)?);
+        }
+        let seal = NodeSeal::new(
+            DomainId(folder.domain_id),
+            RaftId(folder.raft_id),
+            self.name.clone(),
+            shares,
+        );
+        info!(domain = %hex::encode(folder.domain_id), raft_id = folder.raft_id, "hosting a domain, sealed");
+        let hosted =
+            Arc::new(Hosted::new(folder, self.name.clone(), self.config.region.clone(), replica, seal));
+        *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
+        self.set_peer_router(Some(&hosted));
+        tokio::spawn(keeper::run(Arc::downgrade(self), Arc::downgrade(&hosted), self.stop.clone()));
+        Ok(hosted)
+    }
+
+    fn set_peer_router(self: &Arc<Self>, hosted: Option<&Arc<Hosted>>) {
+        let router = peer::router(self, hosted);
+        *self.peer_router.write().unwrap_or_else(PoisonError::into_inner) = router;
+    }
+
+    /// The routes of the peer listener as they are now.
+    pub(crate) fn peer_router(&self) -> Router {
+        self.peer_router.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Seconds since the epoch at which the node's certificate ends.
+    pub(crate) fn certificate_expiry(&self) -> i64 {
+        self.certificate_expiry
+    }
+
+    /// Why this node cannot serve clients, if it cannot.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        let Some(hosted) = self.hosted() else { return Some("not a member of any domain".to_owned()) };
+        if !hosted.is_open() {
+            return Some(format!("{}: {}", hosted.state().as_str(), hosted.detail()));
+        }
+        if hosted.replica.status().leader.is_none() {
+            return Some("no leader".to_owned());
+        }
+        None
+    }
+
+    /// Ends the replica in order.
+    pub(crate) async fn shutdown(&self) {
+        let hosted = self.hosted.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hosted) = hosted {
+            hosted.wipe();
+            hosted.replica.shutdown().await;
+        }
+        info!(requests = self.api_counters.requests_read.load(Ordering::Relaxed), "stopped");
+    }
+}
+
+/// The api listener's routes: they never change.
+pub(crate) struct ApiApp(pub(crate) Router);
+
+impl App for ApiApp {
+    fn router(&self) -> Router {
+        self.0.clone()
+    }
+}
+
+/// The peer listener's routes: more of them once the node hosts a domain.
+pub(crate) struct PeerApp(pub(crate) Arc<Node>);
+
+impl App for PeerApp {
+    fn router(&self) -> Router {
+        self.0.peer_router()
+    }
+}

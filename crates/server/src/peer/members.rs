@@ -1,0 +1,174 @@
+//! The `Members` service: a codec over the ceremonies.
+
+use std::sync::{Arc, Weak};
+
+use conclave_proto::peer::members_server::Members;
+use conclave_proto::peer::{
+    AdmitRequest, AdmitResponse, FoundRequest, FoundResponse, HandOverRequest, HandOverResponse,
+    HelloRequest, HelloResponse,
+    NodeStatusRequest, NodeStatusResponse, ReleaseShareRequest, ReleaseShareResponse,
+    ShareChallengeRequest, ShareChallengeResponse, StoreShareRequest, StoreShareResponse,
+};
+use conclave_replica::Identity;
+use conclave_seal::delivery::open_request;
+use tonic::{Request, Response, Status};
+
+use crate::api::kms::connection;
+use crate::ceremony::effects::carry_out_or_refuse;
+use crate::ceremony::exchange;
+use crate::hosted::Hosted;
+use crate::meta::{invalid, precondition, unavailable};
+use crate::node::Node;
+use crate::status;
+
+/// Answers the `Members` service. The node owns the routes this sits in, hence the weak reference.
+pub(crate) struct MembersApi(Weak<Node>);
+
+impl MembersApi {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        Self(Arc::downgrade(node))
+    }
+
+    fn node(&self) -> Result<Arc<Node>, Status> {
+        self.0.upgrade().ok_or_else(|| unavailable("stopping"))
+    }
+
+    /// The domain the call is about, once it is sure that it is meant for this node and comes from
+    /// one that may call. Gives the caller's name too.
+    fn meant_for_me<T>(&self, request: &Request<T>) -> Result<(Arc<Node>, Arc<Hosted>, String), Status> {
+        let node = self.node()?;
+        let hosted = node.require_hosted()?;
+        Identity::new(node.cluster.as_ref(), hosted.domain_id().0)
+            .check(hosted.raft_id().0, request.metadata())?;
+        let caller = connection(request)?.identity.name().to_owned();
+        if !hosted.may_call(&caller) {
+            return Err(Status::permission_denied(format!("{caller} was removed from this domain")));
+        }
+        Ok((node, hosted, caller))
+    }
+}
+
+#[tonic::async_trait]
+impl Members for MembersApi {
+    async fn hello(&self, _: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
+        let node = self.node()?;
+        let hosted = node.hosted();
+        Ok(Response::new(HelloResponse {
+            name: node.name.clone(),
+            cluster: node.cluster.to_string(),
+            api: node.config.api.advertise.clone(),
+            peer: node.config.peer.advertise.clone(),
+            region: node.config.region.clone(),
+            zone: node.config.zone.clone(),
+            enrolment_key: node.enrolment.public().as_bytes().to_vec(),
+            domain_id: hosted.as_ref().map(|h| h.domain_id().0.to_vec()).unwrap_or_default(),
+            raft_id: hosted.as_ref().map(|h| h.raft_id().0).unwrap_or_default(),
+            founded: hosted.is_some_and(|h| h.is_founded()),
+            feature_level: conclave_store::FEATURE_LEVEL,
+        }))
+    }
+
+    async fn found(&self, request: Request<FoundRequest>) -> Result<Response<FoundResponse>, Status> {
+        let node = self.node()?;
+        let request = request.into_inner();
+        let domain_id = domain_id(&request.domain_id)?;
+        if let Some(hosted) = node.hosted() {
+            if hosted.domain_id().0 == domain_id && hosted.raft_id().0 == request.raft_id {
+                return Ok(Response::new(FoundResponse {}));
+            }
+            let replaced = hosted.domain_id().0.as_slice() == request.replaces;
+            if hosted.is_founded() || !replaced {
+                return Err(precondition("this node belongs to another domain"));
+            }
+            node.leave_unfounded().await.map_err(start_failed)?;
+        }
+        node.enter(domain_id, request.raft_id).await.map_err(start_failed)?;
+        Ok(Response::new(FoundResponse {}))
+    }
+
+    async fn admit(&self, request: Request<AdmitRequest>) -> Result<Response<AdmitResponse>, Status> {
+        let node = self.node()?;
+        let request = request.into_inner();
+        let domain_id = domain_id(&request.domain_id)?;
+        if let Some(hosted) = node.hosted() {
+            let same = hosted.domain_id().0 == domain_id;
+            if same && hosted.raft_id().0 == request.raft_id {
+                return Ok(Response::new(AdmitResponse {}));
+            }
+            // An admission that broke off before this node became a member gives way to a new one,
+            // and so does a membership that ended: a Raft id is never used again.
+            let is_member = hosted.members().is_some_and(|members| {
+                members.members.iter().any(|member| member.raft_id == hosted.raft_id().0)
+                    && !members.former.contains(&node.name)
+            });
+            if !same || is_member {
+                return Err(precondition(
+                    "this node still holds a membership; stop it, empty its data folder, and add it again",
+                ));
+            }
+            node.leave_unfounded().await.map_err(start_failed)?;
+        }
+        node.enter(domain_id, request.raft_id).await.map_err(start_failed)?;
+        Ok(Response::new(AdmitResponse {}))
+    }
+
+    async fn store_share(
+        &self,
+        request: Request<StoreShareRequest>,
+    ) -> Result<Response<StoreShareResponse>, Status> {
+        let (node, hosted, _) = self.meant_for_me(&request)?;
+        let (share, plan) =
+            open_request(request.get_ref(), &node.enrolment, hosted.domain_id(), hosted.raft_id())
+                .map_err(|error| precondition(error.to_string()))?;
+        let effects = hosted.seal().store_share(share, &plan);
+        let effects = effects.map_err(|error| precondition(error.to_string()))?;
+        carry_out_or_refuse(&hosted, effects)?;
+        Ok(Response::new(StoreShareResponse {}))
+    }
+
+    async fn share_challenge(
+        &self,
+        request: Request<ShareChallengeRequest>,
+    ) -> Result<Response<ShareChallengeResponse>, Status> {
+        let (_, hosted, caller) = self.meant_for_me(&request)?;
+        exchange::challenge(&hosted, &caller, request.get_ref()).map(Response::new)
+    }
+
+    async fn release_share(
+        &self,
+        request: Request<ReleaseShareRequest>,
+    ) -> Result<Response<ReleaseShareResponse>, Status> {
+        let (_, hosted, caller) = self.meant_for_me(&request)?;
+        exchange::release(&hosted, &caller, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn node_status(
+        &self,
+        request: Request<NodeStatusRequest>,
+    ) -> Result<Response<NodeStatusResponse>, Status> {
+        let (_, hosted, _) = self.meant_for_me(&request)?;
+        Ok(Response::new(status::of_this_node(&hosted)))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<HandOverRequest>,
+    ) -> Result<Response<HandOverResponse>, Status> {
+        let (_, hosted, _) = self.meant_for_me(&request)?;
+        hosted
+            .replica
+            .transfer_leader(request.get_ref().to)
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
+        Ok(Response::new(HandOverResponse {}))
+    }
+}
+
+fn domain_id(bytes: &[u8]) -> Result<[u8; 16], Status> {
+    bytes.try_into().map_err(|_| invalid("a domain id has 16 bytes"))
+}
+
+fn start_failed(error: crate::StartError) -> Status {
+    tracing::error!(%error, "the domain cannot be taken up");
+    unavailable(format!("the domain cannot be taken up here: {error}"))
+}

@@ -1,0 +1,206 @@
+//! The way down and up again: a request is decided from what is applied here, ordered and made
+//! durable by the quorum together with its audit entry, and only then answered.
+//!
+//! If what the decision read has changed meanwhile, it is taken again from fresher state. No
+//! result leaves before its audit entry is committed, a denial included.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use conclave_crypto::SystemEntropy;
+use conclave_kms::{Caller, Ctx, Plan, Refusal, Request, Response, decide, replay};
+use conclave_replica::{Decided, ProposeError};
+use conclave_store::Revision;
+use tonic::Status;
+use tracing::error;
+
+use crate::hosted::Hosted;
+use crate::listener::Connection;
+use crate::meta::{CallMeta, outcome_unknown, put_revision, unavailable};
+use crate::refusals::to_status;
+use crate::web::RequestCounters;
+
+/// How long a request may wait for the quorum. A client tries again elsewhere with the same id.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Decisions taken anew because another txn came first; beyond this the record is contended.
+const ATTEMPTS_MAX: u32 = 64;
+
+/// An operation that was committed together with its audit entry.
+pub(crate) struct Performed {
+    pub(crate) reply: Result<Response, Refusal>,
+    pub(crate) revision: Revision,
+}
+
+impl Performed {
+    /// The response with its revision, or the refusal with its revision.
+    pub(crate) fn into_response(self, domain: &str) -> Result<(Response, Revision), Status> {
+        match self.reply {
+            Ok(response) => Ok((response, self.revision)),
+            Err(refusal) => {
+                let mut status = to_status(&refusal);
+                put_revision(status.metadata_mut(), domain, self.revision);
+                Err(status)
+            }
+        }
+    }
+}
+
+/// Who calls, as decisions and audit entries name it.
+pub(crate) fn caller(who: &Connection, meta: &CallMeta) -> Caller {
+    Caller {
+        principal: who.identity.name().to_owned(),
+        certificate_serial: who.identity.serial().to_owned(),
+        source_address: who.remote.to_string(),
+        request_id: meta.request_id.clone(),
+        retry_of: meta.retry_of(),
+    }
+}
+
+/// Takes one request down the staircase and brings its answer back.
+pub(crate) async fn perform(
+    hosted: &Hosted,
+    counters: &RequestCounters,
+    caller: &Caller,
+    age: Duration,
+    request: &Request,
+) -> Result<Performed, Status> {
+    let deadline = Instant::now() + DEADLINE;
+    let performed = perform_until(hosted, counters, caller, age, request, deadline).await;
+    let counter = match &performed {
+        Ok(Performed { reply: Ok(_), .. }) => &counters.committed,
+        Ok(Performed { reply: Err(_), .. }) => &counters.refused,
+        Err(_) => &counters.unavailable,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    performed
+}
+
+async fn perform_until(
+    hosted: &Hosted,
+    counters: &RequestCounters,
+    caller: &Caller,
+    age: Duration,
+    request: &Request,
+    deadline: Instant,
+) -> Result<Performed, Status> {
+    if request.needs_read_index() {
+        let index = hosted
+            .replica
+            .read_index(deadline)
+            .await
+            .map_err(|error| unavailable(format!("no fresh reading of the domain: {error}")))?;
+        wait_applied(hosted, index, deadline).await?;
+    }
+    for _ in 0..ATTEMPTS_MAX {
+        let Plan { body, reply } = plan(hosted, caller, age, request)?;
+        match hosted.replica.propose(body, deadline).await {
+            Ok(Decided::Committed(revision)) => return Ok(Performed { reply, revision }),
+            Ok(Decided::Known { revision, answer }) => {
+                let reply = first_answer(hosted, caller, request, &answer)?;
+                return Ok(Performed { reply, revision });
+            }
+            Ok(Decided::Conflict { log_index, .. }) => {
+                counters.conflicts.fetch_add(1, Ordering::Relaxed);
+                wait_applied(hosted, log_index.0, deadline).await?;
+            }
+            Err(ProposeError::OutcomeUnknown) => {
+                counters.outcome_unknown.fetch_add(1, Ordering::Relaxed);
+                return Err(unavailable(
+                    "the quorum did not answer in time, so the outcome is not known yet; retry with the same request id",
+                ));
+            }
+            Err(error) => return Err(unavailable(error.to_string())),
+        }
+    }
+    Err(unavailable("other requests kept changing what this one reads; retry with the same request id"))
+}
+
+/// Whether the request would be done, by what is applied here. Nothing is committed.
+pub(crate) fn authorized_here(
+    hosted: &Hosted,
+    caller: &Caller,
+    request: &Request,
+) -> Result<bool, Status> {
+    Ok(plan(hosted, caller, Duration::ZERO, request)?.reply.is_ok())
+}
+
+/// Decides from one consistent reading. No lock outlives this.
+fn plan(hosted: &Hosted, caller: &Caller, age: Duration, request: &Request) -> Result<Plan, Status> {
+    let Some(now_ms) = hosted.replica.now_ms() else {
+        return Err(unavailable("cluster time is not known yet; retry"));
+    };
+    hosted.with_keyring(|keyring| {
+        let Some(keyring) = keyring else {
+            return Err(unavailable(
+                "this node is sealed; retry on an open node, or unseal it with `conclave operator unseal`",
+            ));
+        };
+        let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
+        let view = hosted.replica.view();
+        if request.is_mutation() && !age.is_zero() && may_have_forgotten(hosted, now_ms, age) {
+            return Err(outcome_unknown("this retry is older than what the cluster remembers"));
+        }
+        let mut entropy = SystemEntropy;
+        let mut ctx = Ctx {
+            view: &view,
+            keyring,
+            cache: &hosted.cache,
+            entropy: &mut entropy,
+            now_ms,
+            node: &hosted.name,
+            region: &hosted.region,
+            domain: &info,
+            caller,
+        };
+        decide(&mut ctx, request).map_err(internal)
+    })
+}
+
+/// Whether the first attempt's token may have fallen out of the table.
+fn may_have_forgotten(hosted: &Hosted, now_ms: u64, age: Duration) -> bool {
+    let began = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    hosted.replica.view().state().token_horizon_ms().is_some_and(|horizon| horizon >= began)
+}
+
+fn first_answer(
+    hosted: &Hosted,
+    caller: &Caller,
+    request: &Request,
+    answer: &[u8],
+) -> Result<Result<Response, Refusal>, Status> {
+    hosted.with_keyring(|keyring| {
+        let Some(keyring) = keyring else {
+            return Err(unavailable("this node was sealed meanwhile; retry on an open node"));
+        };
+        let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
+        let view = hosted.replica.view();
+        let now_ms = hosted.replica.now_ms().unwrap_or_default();
+        let mut entropy = SystemEntropy;
+        let ctx = Ctx {
+            view: &view,
+            keyring,
+            cache: &hosted.cache,
+            entropy: &mut entropy,
+            now_ms,
+            node: &hosted.name,
+            region: &hosted.region,
+            domain: &info,
+            caller,
+        };
+        replay(&ctx, request, answer).map_err(internal)
+    })
+}
+
+async fn wait_applied(hosted: &Hosted, index: u64, deadline: Instant) -> Result<(), Status> {
+    hosted
+        .replica
+        .wait_applied(index, deadline)
+        .await
+        .map_err(|_| unavailable("this node lags behind the quorum; retry on another"))
+}
+
+/// A decision failed for a reason that is ours: it goes to the log, not to the caller.
+fn internal(error: impl std::fmt::Display) -> Status {
+    error!(%error, "a decision failed");
+    unavailable("internal error; the node's log has the reason")
+}

@@ -1,0 +1,148 @@
+//! Status: of this node, and of all nodes as far as they answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclave_proto::peer::{NodeStatusRequest, NodeStatusResponse};
+use conclave_proto::record::{Member, PublicKeys};
+use conclave_proto::v1::{NodeStatus, StatusResponse};
+use conclave_seal::RaftId;
+use conclave_store::Kind;
+
+use crate::hosted::Hosted;
+use crate::node::Node;
+use crate::peer;
+
+/// A node that takes longer counts as unreachable.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What this node says of itself to another.
+pub(crate) fn of_this_node(hosted: &Hosted) -> NodeStatusResponse {
+    let replica = hosted.replica.status();
+    let state = hosted.state();
+    let detail = match hosted.detail() {
+        detail if detail.is_empty() => hosted.seal().waits_for(),
+        detail => detail,
+    };
+    NodeStatusResponse {
+        name: hosted.name.clone(),
+        raft_id: hosted.raft_id().0,
+        state: state.as_str().to_owned(),
+        seal: "operator".to_owned(),
+        applied_index: replica.applied_index,
+        audit_size: replica.audit_size,
+        audit_head: replica.audit_head.to_vec(),
+        leader: replica.leader.unwrap_or_default(),
+        term: replica.term,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        detail: if hosted.is_open() { String::new() } else { detail },
+        unseal_progress: hosted.seal().operator_shares_held().into(),
+        feature_level: conclave_store::FEATURE_LEVEL,
+    }
+}
+
+/// The whole answer: public values only, so a sealed node gives it too.
+pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse {
+    let mut response = StatusResponse {
+        cluster: node.cluster.to_string(),
+        answered_by: node.name.clone(),
+        ..StatusResponse::default()
+    };
+    let Some(hosted) = node.hosted() else {
+        response.nodes.push(NodeStatus {
+            id: node.name.clone(),
+            state: "sealed".to_owned(),
+            seal: "operator".to_owned(),
+            api: node.config.api.advertise.clone(),
+            peer: node.config.peer.advertise.clone(),
+            region: node.config.region.clone(),
+            zone: node.config.zone.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            detail: "belongs to no domain yet".to_owned(),
+            ..NodeStatus::default()
+        });
+        return response;
+    };
+    let own = of_this_node(&hosted);
+    response.domain = hosted.domain_name();
+    response.initialized = hosted.is_founded();
+    response.feature_level = conclave_store::FEATURE_LEVEL;
+    if let Some(epoch) = hosted.share_epoch() {
+        response.share_epoch = epoch.number.0;
+        response.share_threshold = epoch.threshold.into();
+    }
+    if let Some(operator) = hosted.operator_key() {
+        response.operator_threshold = operator.split.threshold().into();
+        response.operator_shares = operator.split.shares().into();
+    }
+    if let Some(keys) = hosted.public::<PublicKeys>(Kind::PublicKeys) {
+        response.audit_verifier_key = keys.audit_verifier;
+    }
+
+    let members = hosted.members().unwrap_or_default().members;
+    let admitted = hosted.admissions().admissions.into_iter().filter_map(|a| a.member);
+    let mut known: Vec<(Member, &str)> = members.into_iter().map(|member| (member, "voter")).collect();
+    known.extend(admitted.map(|member| (member, "admitted")));
+    if !known.iter().any(|(member, _)| member.name == node.name) {
+        let member = Member {
+            raft_id: own.raft_id,
+            name: node.name.clone(),
+            peer: node.config.peer.advertise.clone(),
+            api: node.config.api.advertise.clone(),
+            region: node.config.region.clone(),
+            zone: node.config.zone.clone(),
+            enrolment_key: Vec::new(),
+        };
+        known.push((member, "learner"));
+    }
+    let mut asked = Vec::new();
+    for (member, role) in known {
+        if member.name == node.name {
+            asked.push((member, role, Some(own.clone())));
+        } else if !local_only {
+            let answer = ask(node, &hosted, &member).await;
+            asked.push((member, role, answer));
+        }
+    }
+    let leader = hosted.replica.status().leader;
+    for (member, role, answer) in asked {
+        if leader == Some(member.raft_id) {
+            response.leader = member.name.clone();
+        }
+        response.nodes.push(node_status(member, role, answer));
+    }
+    response
+}
+
+async fn ask(node: &Arc<Node>, hosted: &Hosted, member: &Member) -> Option<NodeStatusResponse> {
+    let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
+    let mut client = peer::client(node, &member.name, &member.peer, to).ok()?;
+    peer::timed(ANSWER_TIMEOUT, client.node_status(NodeStatusRequest {})).await.ok()
+}
+
+fn node_status(member: Member, role: &str, answer: Option<NodeStatusResponse>) -> NodeStatus {
+    let answer = answer.unwrap_or_else(|| NodeStatusResponse {
+        state: "unreachable".to_owned(),
+        detail: "does not answer".to_owned(),
+        raft_id: member.raft_id,
+        ..NodeStatusResponse::default()
+    });
+    NodeStatus {
+        id: member.name,
+        raft_id: answer.raft_id,
+        state: answer.state,
+        seal: answer.seal,
+        applied_index: answer.applied_index,
+        audit_size: answer.audit_size,
+        audit_head: hex::encode(answer.audit_head),
+        api: member.api,
+        peer: member.peer,
+        region: member.region,
+        zone: member.zone,
+        role: role.to_owned(),
+        version: answer.version,
+        detail: answer.detail,
+        unseal_progress: answer.unseal_progress,
+        term: answer.term,
+    }
+}
