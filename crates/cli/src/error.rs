@@ -75,7 +75,7 @@ impl CliError {
             },
             Format::Json => json!({ "error": {
                 "name": self.name(),
-                "message": self.to_string(),
+                "message": self.message(),
                 "request_id": self.request_id(),
             }})
             .to_string(),
@@ -112,6 +112,14 @@ impl CliError {
         }
     }
 
+    /// The words without the name, which stands beside them.
+    fn message(&self) -> String {
+        match self {
+            Self::Client(ClientError::Refused(refusal)) => refusal.message.clone(),
+            _ => self.to_string(),
+        }
+    }
+
     /// What to do about a refusal whose words are AWS's.
     fn hint(&self) -> Option<&'static str> {
         match self.name() {
@@ -120,6 +128,11 @@ impl CliError {
                  conclave principal create NAME --role ROLE (roles: see --help there)",
             ),
             "NotFoundException" => Some("See what there is: conclave key list"),
+            "DisabledException" => Some("To use it again: conclave key enable KEY"),
+            "InvalidCiphertextException" => Some(
+                "The bytes were altered or made elsewhere, or the encryption context is another: \
+                 give each --context NAME=VALUE that it was encrypted with",
+            ),
             _ => None,
         }
     }

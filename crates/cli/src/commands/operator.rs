@@ -154,19 +154,11 @@ async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliErro
 
 /// The files stay, whatever happened: deleting shares that count would be the end of the cluster.
 fn explain_commit(app: &App, error: ClientError, folder: &Path) -> CliError {
-    let spoken = match &error {
-        ClientError::OutcomeUnknown { .. } => format!(
-            "whether the cluster was founded is unknown. Keep the shares in {}, and look at \
-             `conclave status`: if it is founded, they count.",
-            folder.display()
-        ),
-        _ => format!(
-            "nothing was founded: the shares in {} are worth nothing, delete them before you try \
-             again.",
-            folder.display()
-        ),
-    };
-    app.say(&spoken);
+    app.say(&format!(
+        "Keep the shares in {} until `conclave operator status` tells: if the cluster is founded, \
+         they count; if it is not, delete them and try again.",
+        folder.display()
+    ));
     error.into()
 }
 
