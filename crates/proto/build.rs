@@ -18,7 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let set = protox::compile(FILES, [root])?;
-    tonic_prost_build::configure().bytes(".conclave.raft.v1").bytes(".conclave.store.v1.Command").skip_debug(SECRET_BEARING).compile_fds(set)?;
+    tonic_prost_build::configure()
+        .bytes(".conclave.raft.v1")
+        .bytes(".conclave.store.v1.Command")
+        .skip_debug(SECRET_BEARING)
+        .compile_fds(set)?;
     Ok(())
 }
 

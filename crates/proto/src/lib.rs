@@ -44,16 +44,16 @@ mod conclave {
 
 /// Audit entries and the chain's steps.
 pub use conclave::audit::v1 as audit;
-/// What Raft replicates and a snapshot holds.
-pub use conclave::store::v1 as store;
-/// What record blobs hold.
-pub use conclave::record::v1 as record;
-/// Raft's own types.
-pub use conclave::raft::v1 as raft;
-/// What a node keeps of its seal.
-pub use conclave::seal::v1 as seal;
 /// Between nodes.
 pub use conclave::peer::v1 as peer;
+/// Raft's own types.
+pub use conclave::raft::v1 as raft;
+/// What record blobs hold.
+pub use conclave::record::v1 as record;
+/// What a node keeps of its seal.
+pub use conclave::seal::v1 as seal;
+/// What Raft replicates and a snapshot holds.
+pub use conclave::store::v1 as store;
 /// The native face.
 pub use conclave::v1;
 
@@ -67,9 +67,26 @@ macro_rules! redacted {
     )*};
 }
 redacted!(
-    record::SecretKey, record::Key, record::BackingKey, record::Tag, record::Alias,
-    seal::OperatorShare, seal::Enrolment, v1::EncryptRequest, v1::DecryptResponse, v1::DecryptRequest,
-    v1::GenerateDataKeyResponse, v1::GenerateRandomResponse, v1::PrepareInitResponse,
-    v1::UnsealRequest, v1::ContextPair, v1::ReEncryptRequest, v1::Tag, v1::CreateKeyRequest,
-    v1::KeyMetadata, audit::Entry, audit::Opening, audit::Pair,
+    record::SecretKey,
+    record::Key,
+    record::BackingKey,
+    record::Tag,
+    record::Alias,
+    seal::OperatorShare,
+    seal::Enrolment,
+    v1::EncryptRequest,
+    v1::DecryptResponse,
+    v1::DecryptRequest,
+    v1::GenerateDataKeyResponse,
+    v1::GenerateRandomResponse,
+    v1::PrepareInitResponse,
+    v1::UnsealRequest,
+    v1::ContextPair,
+    v1::ReEncryptRequest,
+    v1::Tag,
+    v1::CreateKeyRequest,
+    v1::KeyMetadata,
+    audit::Entry,
+    audit::Opening,
+    audit::Pair,
 );

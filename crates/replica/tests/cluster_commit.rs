@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Cluster, all_steps, body, commit, number_of, record, soon, try_commit};
-use conclave_replica::Decided;
+use conclave_replica::{Decided, WallClock as _};
 use conclave_store::View;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,4 +131,68 @@ async fn without_a_majority_nothing_is_acknowledged() {
     let numbers: Vec<u64> = all_steps(node).iter().map(number_of).collect();
     assert!(numbers.starts_with(&[1]) && numbers.contains(&3), "{numbers:?}");
     assert!(numbers.iter().filter(|n| **n == 2).count() <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_two_years_ahead_moves_nothing() {
+    struct Ahead;
+    impl conclave_replica::WallClock for Ahead {
+        fn now_ms(&self) -> u64 {
+            conclave_replica::SystemClock.now_ms() + 2 * 365 * 86_400_000
+        }
+    }
+    let cluster = Cluster::founded(3, |config| {
+        if config.raft_id == 2 {
+            config.wall_clock = std::sync::Arc::new(Ahead);
+        }
+    })
+    .await;
+    let now_ms = || conclave_replica::SystemClock.now_ms();
+    // As a follower, and as the leader.
+    for leader in [1, 2] {
+        let old = cluster.leader().await;
+        if old != leader {
+            cluster.node(old).transfer_leader(leader).await.unwrap();
+        }
+        let begun = now_ms();
+        for id in 1..=3 {
+            cluster.commit(id, leader * 10 + id).await;
+        }
+        let time_ms = cluster.node(leader).status().time_ms;
+        assert!(time_ms.abs_diff(begun) < 60_000, "cluster time {time_ms}, not about {begun}");
+    }
+}
+
+/// Not a check, a measurement: `cargo test --release -- --ignored --nocapture throughput`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn throughput() {
+    for lanes in [1, 16, 128, 1024] {
+        let cluster = Cluster::founded(3, |_| {}).await;
+        cluster.commit(1, 0).await;
+        let begun = std::time::Instant::now();
+        let end = begun + std::time::Duration::from_secs(4);
+        let mut tasks = Vec::new();
+        for lane in 0..lanes {
+            let node = cluster.node(lane % 3 + 1).clone();
+            tasks.push(tokio::spawn(async move {
+                let mut done = 0;
+                while std::time::Instant::now() < end {
+                    commit(&node, lane * 100_000 + done).await;
+                    done += 1;
+                }
+                done
+            }));
+        }
+        let mut done = 0;
+        for task in tasks {
+            done += task.await.unwrap();
+        }
+        let entries = cluster.node(1).status().applied_index;
+        let latency = begun.elapsed().as_secs_f64() * 1_000.0 * lanes as f64 / done as f64;
+        tracing::warn!(
+            "{lanes} lanes: {} txns/s, {latency:.2} ms each, {entries} entries",
+            done / 4
+        );
+    }
 }

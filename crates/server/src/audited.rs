@@ -15,7 +15,7 @@ use conclave_store::{GuardDigest, Kind, RecordId, Revision, TxnBody};
 use tonic::Status;
 
 use crate::hosted::Hosted;
-use crate::meta::unavailable;
+use crate::meta::{outcome_unknown, unavailable};
 
 /// How long an entry of a node's own may take to commit.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
@@ -110,14 +110,16 @@ pub(crate) async fn commit(
             answer: Vec::new(),
         };
         match hosted.replica.propose(body, deadline).await {
-            Ok(Decided::Committed(revision) | Decided::Known { revision, .. }) => return Ok(revision),
+            Ok(Decided::Committed(revision) | Decided::Known { revision, .. }) => {
+                return Ok(revision);
+            }
             Ok(Decided::Conflict { log_index, .. }) => hosted
                 .replica
                 .wait_applied(log_index.0, deadline)
                 .await
                 .map_err(|_| unavailable("this node lags behind the quorum; retry"))?,
             Err(ProposeError::OutcomeUnknown) => {
-                return Err(unavailable("the quorum did not answer in time; retry"));
+                return Err(outcome_unknown("the quorum did not answer in time"));
             }
             Err(error) => return Err(unavailable(error.to_string())),
         }

@@ -167,7 +167,13 @@ impl Config {
         })?;
         let raft = RaftTimes {
             heartbeat_ms: ranged("raft.heartbeat_ms", raw.raft.heartbeat_ms, 150, 10, 10_000)?,
-            election_ms_min: ranged("raft.election_ms_min", raw.raft.election_ms_min, 600, 50, 60_000)?,
+            election_ms_min: ranged(
+                "raft.election_ms_min",
+                raw.raft.election_ms_min,
+                600,
+                50,
+                60_000,
+            )?,
             election_ms_max: ranged(
                 "raft.election_ms_max",
                 raw.raft.election_ms_max,
@@ -183,7 +189,9 @@ impl Config {
                 10_000_000,
             )?,
         };
-        if raft.heartbeat_ms * 3 > raft.election_ms_min || raft.election_ms_min >= raft.election_ms_max {
+        if raft.heartbeat_ms * 3 > raft.election_ms_min
+            || raft.election_ms_min >= raft.election_ms_max
+        {
             return Err(ConfigError::Value {
                 key: "raft",
                 value: format!("{raft:?}"),

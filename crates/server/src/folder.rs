@@ -37,13 +37,17 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Another process runs on it.
-    #[error("{path} is in use by another process; end that one, or give this node a folder of its own")]
+    #[error(
+        "{path} is in use by another process; end that one, or give this node a folder of its own"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
     },
     /// A file in it is not what was written.
-    #[error("{path} is damaged ({reason}); restore the file, or remove the node from the cluster, empty its folder and add it anew")]
+    #[error(
+        "{path} is damaged ({reason}); restore the file, or remove the node from the cluster, empty its folder and add it anew"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -182,7 +186,8 @@ impl DomainFolder {
                 continue; // half-written: a rename is what makes it count
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let epoch = name.parse().map_err(|_| damaged(&path, "its name is not a share epoch"))?;
+            let epoch =
+                name.parse().map_err(|_| damaged(&path, "its name is not a share epoch"))?;
             if let Some(bytes) = read(&path)? {
                 shares.push((epoch, bytes));
             }
@@ -254,7 +259,11 @@ fn decode<M: Message + Default>(path: &Path, bytes: &[u8]) -> Result<M, FolderEr
 }
 
 fn check_format(path: &Path, format: u32) -> Result<(), FolderError> {
-    if format == FORMAT { Ok(()) } else { Err(damaged(path, "its format is not known to this version")) }
+    if format == FORMAT {
+        Ok(())
+    } else {
+        Err(damaged(path, "its format is not known to this version"))
+    }
 }
 
 fn damaged(path: &Path, reason: &'static str) -> FolderError {

@@ -97,9 +97,8 @@ fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::FolderErro
 }
 
 fn refresh(hosted: &Hosted) {
-    let next = hosted.with_keyring(|keyring| {
-        keyring.map(|keyring| keyring.refreshed(&hosted.replica.view()))
-    });
+    let next = hosted
+        .with_keyring(|keyring| keyring.map(|keyring| keyring.refreshed(&hosted.replica.view())));
     match next {
         Some(Ok(Some(next))) => hosted.with_keyring_mut(|keyring| {
             if let Some(keyring) = keyring {

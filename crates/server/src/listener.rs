@@ -145,7 +145,9 @@ impl Accepted {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(who.clone());
             let router = app.router();
-            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
+            async move {
+                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {}))
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder

@@ -81,7 +81,9 @@ pub(crate) fn outcome_unknown(message: impl std::fmt::Display) -> Status {
     named(
         Code::DeadlineExceeded,
         "OutcomeUnknownException",
-        format!("outcome unknown: {message}; look for the request id in the audit log before repeating it"),
+        format!(
+            "outcome unknown: {message}; retry with the same request id, or look for it in the audit log"
+        ),
     )
 }
 

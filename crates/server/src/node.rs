@@ -142,8 +142,13 @@ impl Node {
             shares,
         );
         info!(domain = %hex::encode(folder.domain_id), raft_id = folder.raft_id, "hosting a domain, sealed");
-        let hosted =
-            Arc::new(Hosted::new(folder, self.name.clone(), self.config.region.clone(), replica, seal));
+        let hosted = Arc::new(Hosted::new(
+            folder,
+            self.name.clone(),
+            self.config.region.clone(),
+            replica,
+            seal,
+        ));
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
         self.set_peer_router(Some(&hosted));
         tokio::spawn(keeper::run(Arc::downgrade(self), Arc::downgrade(&hosted), self.stop.clone()));
@@ -167,7 +172,9 @@ impl Node {
 
     /// Why this node cannot serve clients, if it cannot.
     pub(crate) fn not_ready(&self) -> Option<String> {
-        let Some(hosted) = self.hosted() else { return Some("not a member of any domain".to_owned()) };
+        let Some(hosted) = self.hosted() else {
+            return Some("not a member of any domain".to_owned());
+        };
         if !hosted.is_open() {
             return Some(format!("{}: {}", hosted.state().as_str(), hosted.detail()));
         }

@@ -105,14 +105,14 @@ async fn perform_until(
             }
             Err(ProposeError::OutcomeUnknown) => {
                 counters.outcome_unknown.fetch_add(1, Ordering::Relaxed);
-                return Err(unavailable(
-                    "the quorum did not answer in time, so the outcome is not known yet; retry with the same request id",
-                ));
+                return Err(outcome_unknown("the quorum did not answer in time"));
             }
             Err(error) => return Err(unavailable(error.to_string())),
         }
     }
-    Err(unavailable("other requests kept changing what this one reads; retry with the same request id"))
+    Err(unavailable(
+        "other requests kept changing what this one reads; retry with the same request id",
+    ))
 }
 
 /// Whether the request would be done, by what is applied here. Nothing is committed.
@@ -125,7 +125,12 @@ pub(crate) fn authorized_here(
 }
 
 /// Decides from one consistent reading. No lock outlives this.
-fn plan(hosted: &Hosted, caller: &Caller, age: Duration, request: &Request) -> Result<Plan, Status> {
+fn plan(
+    hosted: &Hosted,
+    caller: &Caller,
+    age: Duration,
+    request: &Request,
+) -> Result<Plan, Status> {
     let Some(now_ms) = hosted.replica.now_ms() else {
         return Err(unavailable("cluster time is not known yet; retry"));
     };

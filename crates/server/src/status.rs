@@ -81,7 +81,8 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
 
     let members = hosted.members().unwrap_or_default().members;
     let admitted = hosted.admissions().admissions.into_iter().filter_map(|a| a.member);
-    let mut known: Vec<(Member, &str)> = members.into_iter().map(|member| (member, "voter")).collect();
+    let mut known: Vec<(Member, &str)> =
+        members.into_iter().map(|member| (member, "voter")).collect();
     known.extend(admitted.map(|member| (member, "admitted")));
     if !known.iter().any(|(member, _)| member.name == node.name) {
         let member = Member {

@@ -68,25 +68,79 @@ fn registry(node: &Node) -> Registry {
     let requests = &node.request_counters;
     for (name, help, value) in [
         ("operations_committed", "Operations whose audit entry was committed", &requests.committed),
-        ("operations_refused", "Operations that were denied or refused, and audited", &requests.refused),
-        ("operations_conflicted", "Decisions taken again because a guard failed", &requests.conflicts),
+        (
+            "operations_refused",
+            "Operations that were denied or refused, and audited",
+            &requests.refused,
+        ),
+        (
+            "operations_conflicted",
+            "Decisions taken again because a guard failed",
+            &requests.conflicts,
+        ),
         ("operations_unavailable", "Requests turned away before they began", &requests.unavailable),
-        ("operations_outcome_unknown", "Requests whose outcome was not known in time", &requests.outcome_unknown),
+        (
+            "operations_outcome_unknown",
+            "Requests whose outcome was not known in time",
+            &requests.outcome_unknown,
+        ),
     ] {
         counter(&mut registry, name, help, value.load(Ordering::Relaxed));
     }
-    gauge(&mut registry, "certificate_expiry", "When this node's certificate ends", node.certificate_expiry(), Unit::Seconds);
+    gauge(
+        &mut registry,
+        "certificate_expiry",
+        "When this node's certificate ends",
+        node.certificate_expiry(),
+        Unit::Seconds,
+    );
     if let Some(hosted) = node.hosted() {
         let status = hosted.replica.status();
         let whole = Unit::Other("entries".to_owned());
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        gauge(&mut registry, "raft_term", "Raft term", number(status.term), Unit::Other("terms".to_owned()));
-        gauge(&mut registry, "raft_applied", "Last applied log entry", number(status.applied_index), whole.clone());
-        gauge(&mut registry, "raft_last", "Last log entry", number(status.last_log_index.unwrap_or_default()), whole.clone());
-        gauge(&mut registry, "audit_size", "Entries in the audit log", number(status.audit_size), whole);
+        gauge(
+            &mut registry,
+            "raft_term",
+            "Raft term",
+            number(status.term),
+            Unit::Other("terms".to_owned()),
+        );
+        gauge(
+            &mut registry,
+            "raft_applied",
+            "Last applied log entry",
+            number(status.applied_index),
+            whole.clone(),
+        );
+        gauge(
+            &mut registry,
+            "raft_last",
+            "Last log entry",
+            number(status.last_log_index.unwrap_or_default()),
+            whole.clone(),
+        );
+        gauge(
+            &mut registry,
+            "audit_size",
+            "Entries in the audit log",
+            number(status.audit_size),
+            whole,
+        );
         let flag = Unit::Other("bool".to_owned());
-        gauge(&mut registry, "open", "1 if this node is open", i64::from(hosted.is_open()), flag.clone());
-        gauge(&mut registry, "leader", "1 if this node leads", i64::from(status.leader == Some(status.raft_id)), flag);
+        gauge(
+            &mut registry,
+            "open",
+            "1 if this node is open",
+            i64::from(hosted.is_open()),
+            flag.clone(),
+        );
+        gauge(
+            &mut registry,
+            "leader",
+            "1 if this node leads",
+            i64::from(status.leader == Some(status.raft_id)),
+            flag,
+        );
     }
     registry
 }

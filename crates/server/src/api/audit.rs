@@ -82,7 +82,8 @@ impl Audit for AuditApi {
                 let _ = send.send(Err(status)).await;
             }
         });
-        let mut response = Response::new(Box::pin(ReceiverStream::new(receive)) as Self::ListStream);
+        let mut response =
+            Response::new(Box::pin(ReceiverStream::new(receive)) as Self::ListStream);
         put_revision(response.metadata_mut(), &domain, revision);
         Ok(response)
     }
@@ -100,7 +101,10 @@ impl Audit for AuditApi {
             (view.state().head().clone(), view.state().time().0)
         };
         if first > head.size {
-            return Err(invalid(format!("the log has {} entries; export from one of them", head.size)));
+            return Err(invalid(format!(
+                "the log has {} entries; export from one of them",
+                head.size
+            )));
         }
         let cluster = self.0.cluster.to_string();
         let (send, receive) = mpsc::channel(WAITING_MAX);
@@ -109,7 +113,8 @@ impl Audit for AuditApi {
                 let _ = send.send(Err(status)).await;
             }
         });
-        let mut response = Response::new(Box::pin(ReceiverStream::new(receive)) as Self::ExportStream);
+        let mut response =
+            Response::new(Box::pin(ReceiverStream::new(receive)) as Self::ExportStream);
         put_revision(response.metadata_mut(), &domain, revision);
         Ok(response)
     }
@@ -144,7 +149,11 @@ async fn hash_at(hosted: &Arc<Hosted>, size: u64) -> Result<Vec<u8>, Status> {
         return Ok(Head::genesis(&hosted.domain_id().0).hash.to_vec());
     }
     let steps = read(hosted, size - 1, size).await?;
-    steps.into_iter().next().map(|step| step.hash).ok_or_else(|| unavailable("that entry is not here"))
+    steps
+        .into_iter()
+        .next()
+        .map(|step| step.hash)
+        .ok_or_else(|| unavailable("that entry is not here"))
 }
 
 /// Reads steps off the disk, beside the async threads.
@@ -237,8 +246,11 @@ async fn list(
     let mut left = filter.limit;
     let (mut low, mut high) = (filter.first.min(size), size);
     while low < high && left > 0 {
-        let (from, to) =
-            if filter.newest_first { (low.max(high.saturating_sub(PAGE)), high) } else { (low, high.min(low + PAGE)) };
+        let (from, to) = if filter.newest_first {
+            (low.max(high.saturating_sub(PAGE)), high)
+        } else {
+            (low, high.min(low + PAGE))
+        };
         let mut steps = read(hosted, from, to).await?;
         if filter.newest_first {
             steps.reverse();

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use conclave_kms::Caller;
+use conclave_pki::Kind;
 use conclave_proto::v1::cluster_server::Cluster;
 use conclave_proto::v1::{
     AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, PrepareInitRequest,
     PrepareInitResponse, RemoveNodeRequest, RemoveNodeResponse, SealRequest, SealResponse,
     StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
 };
-use conclave_kms::Caller;
-use conclave_pki::Kind;
 use tonic::{Request, Response, Status};
 
 use crate::api::kms::connection;
@@ -59,7 +59,10 @@ impl Cluster for ClusterApi {
         Ok(response)
     }
 
-    async fn unseal(&self, request: Request<UnsealRequest>) -> Result<Response<UnsealResponse>, Status> {
+    async fn unseal(
+        &self,
+        request: Request<UnsealRequest>,
+    ) -> Result<Response<UnsealResponse>, Status> {
         let caller = client(&request)?;
         let hosted = self.0.require_hosted()?;
         let shares = zeroize::Zeroizing::new(request.into_inner().operator_shares);
@@ -78,7 +81,10 @@ impl Cluster for ClusterApi {
         Ok(Response::new(SealResponse {}))
     }
 
-    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(status::gather(&self.0, request.get_ref().local_only).await))
     }
 
@@ -89,7 +95,9 @@ impl Cluster for ClusterApi {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let nodes = request.into_inner().nodes;
-        joined(tokio::spawn(async move { members::add(&node, &hosted, &caller, &nodes).await }).await)?;
+        joined(
+            tokio::spawn(async move { members::add(&node, &hosted, &caller, &nodes).await }).await,
+        )?;
         let nodes = status::gather(&self.0, false).await.nodes;
         Ok(Response::new(AddNodesResponse { nodes }))
     }
@@ -101,11 +109,16 @@ impl Cluster for ClusterApi {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let name = request.into_inner().name;
-        joined(tokio::spawn(async move { members::remove(&node, &hosted, &caller, &name).await }).await)?;
+        joined(
+            tokio::spawn(async move { members::remove(&node, &hosted, &caller, &name).await })
+                .await,
+        )?;
         Ok(Response::new(RemoveNodeResponse {}))
     }
 }
 
 fn joined<T>(result: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, Status> {
-    result.unwrap_or_else(|_| Err(Status::internal("the ceremony ended unexpectedly; see the node's log")))
+    result.unwrap_or_else(|_| {
+        Err(Status::internal("the ceremony ended unexpectedly; see the node's log"))
+    })
 }

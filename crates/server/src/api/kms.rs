@@ -27,14 +27,9 @@ impl KmsApi {
         let request =
             Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
         let hosted = self.0.require_hosted()?;
-        let performed = perform(
-            &hosted,
-            &self.0.request_counters,
-            &caller(&who, &meta),
-            meta.age,
-            &request,
-        )
-        .await?;
+        let performed =
+            perform(&hosted, &self.0.request_counters, &caller(&who, &meta), meta.age, &request)
+                .await?;
         let domain = hosted.domain_name();
         let (response, revision) = performed.into_response(&domain)?;
         let response = R::try_from(response)

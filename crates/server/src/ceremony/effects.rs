@@ -34,7 +34,10 @@ pub(crate) fn carry_out(hosted: &Arc<Hosted>, effects: Vec<Effect>) -> Result<()
 }
 
 /// As [`carry_out`], for a caller that answers a call.
-pub(crate) fn carry_out_or_refuse(hosted: &Arc<Hosted>, effects: Vec<Effect>) -> Result<(), Status> {
+pub(crate) fn carry_out_or_refuse(
+    hosted: &Arc<Hosted>,
+    effects: Vec<Effect>,
+) -> Result<(), Status> {
     carry_out(hosted, effects).map_err(|error| {
         error!(%error, "a share cannot be kept");
         unavailable("this node's disk refused; its log has the reason")
@@ -53,7 +56,8 @@ async fn open(hosted: &Hosted, root: &Key) {
             return;
         }
     };
-    let happened = Happened { action: "Open", resources: vec![hosted.name.clone()], ..Happened::default() };
+    let happened =
+        Happened { action: "Open", resources: vec![hosted.name.clone()], ..Happened::default() };
     if let Err(status) = note(hosted, &happened).await {
         hosted.set_detail(format!("cannot audit its opening: {}", status.message()));
         hosted.seal().close();

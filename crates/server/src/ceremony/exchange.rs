@@ -63,7 +63,11 @@ pub(crate) async fn ask_all(node: &Arc<Node>, hosted: &Arc<Hosted>) {
     let waits = hosted.seal().waits_for();
     if !hosted.is_open() && !waits.is_empty() {
         debug!(waits, ?missing, "not enough shares yet");
-        hosted.set_detail(if missing.is_empty() { waits } else { format!("{waits}; {}", missing.join("; ")) });
+        hosted.set_detail(if missing.is_empty() {
+            waits
+        } else {
+            format!("{waits}; {}", missing.join("; "))
+        });
     }
 }
 
@@ -147,7 +151,11 @@ pub(crate) async fn release(
         drop(view);
         let still = hosted.share_epoch().is_some_and(|now| now == epoch);
         check_name(hosted, caller, asker)?;
-        if still { Ok(guards) } else { Err(unavailable("the share epoch has just changed; ask again")) }
+        if still {
+            Ok(guards)
+        } else {
+            Err(unavailable("the share epoch has just changed; ask again"))
+        }
     })
     .await?;
     let release = checked.map_err(|refusal| precondition(refusal.to_string()))?;

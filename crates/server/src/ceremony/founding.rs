@@ -131,7 +131,9 @@ pub(crate) async fn commit(
             && pending.creator == caller.principal
     });
     let Some(pending) = pending else {
-        return Err(precondition("no such founding is prepared here; run `conclave operator init` again"));
+        return Err(precondition(
+            "no such founding is prepared here; run `conclave operator init` again",
+        ));
     };
     let domain_id = DomainId(pending.domain_id);
 
@@ -142,7 +144,9 @@ pub(crate) async fn commit(
             raft_id: founder.raft_id,
             replaces: founder.replaces.clone(),
         };
-        peer::timed(COMMIT_TIMEOUT, client.found(request)).await.map_err(|status| at(founder, &status))?;
+        peer::timed(COMMIT_TIMEOUT, client.found(request))
+            .await
+            .map_err(|status| at(founder, &status))?;
     }
     for founder in &pending.founders {
         let raft_id = RaftId(founder.raft_id);
@@ -153,7 +157,8 @@ pub(crate) async fn commit(
             .find(|delivery| delivery.to == raft_id)
             .ok_or_else(|| unavailable("a founder was dealt no share"))?;
         let request: StoreShareRequest = delivery.to_request(&pending.founding.epoch);
-        let mut client = peer::client(node, &founder.name, &founder.peer, Some((domain_id, raft_id)))?;
+        let mut client =
+            peer::client(node, &founder.name, &founder.peer, Some((domain_id, raft_id)))?;
         peer::timed(COMMIT_TIMEOUT, client.store_share(request))
             .await
             .map_err(|status| at(founder, &status))?;
@@ -207,11 +212,15 @@ pub(crate) async fn commit(
 }
 
 /// What a node says of itself before it belongs to a domain.
-pub(crate) async fn greet(node: &Arc<Node>, name: &str, addr: &str) -> Result<HelloResponse, Status> {
+pub(crate) async fn greet(
+    node: &Arc<Node>,
+    name: &str,
+    addr: &str,
+) -> Result<HelloResponse, Status> {
     let mut client = peer::client(node, name, addr, None)?;
-    let hello = peer::timed(Duration::from_secs(5), client.hello(HelloRequest {}))
-        .await
-        .map_err(|status| unavailable(format!("{name} at {addr} does not answer: {}", status.message())))?;
+    let hello = peer::timed(Duration::from_secs(5), client.hello(HelloRequest {})).await.map_err(
+        |status| unavailable(format!("{name} at {addr} does not answer: {}", status.message())),
+    )?;
     if hello.name != name || hello.cluster != node.cluster.as_ref() {
         return Err(precondition(format!("{addr} is {} of cluster {}", hello.name, hello.cluster)));
     }
@@ -264,7 +273,9 @@ fn check_members<'a>(node: &Node, members: &'a [InitMember]) -> Result<&'a [Init
 
 fn check_not_founded(node: &Node) -> Result<(), Status> {
     if node.hosted().is_some_and(|hosted| hosted.is_founded()) {
-        return Err(precondition("this node belongs to a domain already; founding works once, on empty nodes"));
+        return Err(precondition(
+            "this node belongs to a domain already; founding works once, on empty nodes",
+        ));
     }
     Ok(())
 }
@@ -274,7 +285,8 @@ fn at(founder: &Founder, status: &Status) -> Status {
 }
 
 fn wall_clock_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -104,7 +104,9 @@ pub(crate) async fn remove(
         next.former.remove(0);
     }
     // Authorised and audited before anything moves.
-    change.record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name]).await?;
+    change
+        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name])
+        .await?;
     change.move_leadership_from(&leaving, &next.members).await?;
     change.make(next).await
 }
@@ -142,7 +144,8 @@ impl Change<'_> {
             writes,
         });
         let counters = &self.node.request_counters;
-        let performed = perform(self.hosted, counters, self.caller, Duration::ZERO, &request).await?;
+        let performed =
+            perform(self.hosted, counters, self.caller, Duration::ZERO, &request).await?;
         performed.into_response(&self.hosted.domain_name()).map(|(_, revision)| revision)
     }
 
@@ -158,12 +161,9 @@ impl Change<'_> {
         let name = member.name.clone();
         let fingerprint = hex::encode(&member.enrolment_key);
         admissions.admissions.push(Admission { member: Some(member), nonce });
-        let write =
-            (RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec()));
-        let parameters = vec![
-            ("step".to_owned(), "admit".to_owned()),
-            ("enrolmentKey".to_owned(), fingerprint),
-        ];
+        let write = (RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec()));
+        let parameters =
+            vec![("step".to_owned(), "admit".to_owned()), ("enrolmentKey".to_owned(), fingerprint)];
         self.record(guards, vec![write], parameters, &[&name]).await
     }
 
@@ -210,13 +210,12 @@ impl Change<'_> {
             .ok()
             .flatten()
             .ok_or_else(|| unavailable("no share counter known here yet"))?;
-        let (number, reserve) = dealing::reserve(&counter, &current)
-            .map_err(|error| unavailable(error.to_string()))?;
-        let guards = BTreeMap::from([base, self.guard(Kind::ShareCounter), self.guard(Kind::Members)]);
-        let parameters = vec![
-            ("step".to_owned(), "deal".to_owned()),
-            ("epoch".to_owned(), number.to_string()),
-        ];
+        let (number, reserve) =
+            dealing::reserve(&counter, &current).map_err(|error| unavailable(error.to_string()))?;
+        let guards =
+            BTreeMap::from([base, self.guard(Kind::ShareCounter), self.guard(Kind::Members)]);
+        let parameters =
+            vec![("step".to_owned(), "deal".to_owned()), ("epoch".to_owned(), number.to_string())];
         self.record(guards, vec![reserve], parameters, &names).await?;
 
         let plan = hosted.with_keyring(|keyring| {
@@ -235,8 +234,12 @@ impl Change<'_> {
             peer::timed(STEP_TIMEOUT, client.store_share(delivery.to_request(&plan.epoch)))
                 .await
                 .map_err(|status| {
-                    unavailable(format!("{} did not store its share: {}", member.name, status.message()))
-                })?;
+                unavailable(format!(
+                    "{} did not store its share: {}",
+                    member.name,
+                    status.message()
+                ))
+            })?;
         }
 
         let now_ms = hosted
@@ -281,18 +284,23 @@ impl Change<'_> {
     /// Every remaining voter must be open: the same root is dealt, and its old shares go.
     async fn check_all_open(&self, next: &[Member]) -> Result<(), Status> {
         let current = self.members()?;
-        for member in next.iter().filter(|next| current.members.iter().any(|m| m.raft_id == next.raft_id)) {
+        for member in
+            next.iter().filter(|next| current.members.iter().any(|m| m.raft_id == next.raft_id))
+        {
             let to = Some((self.hosted.domain_id(), RaftId(member.raft_id)));
             let mut client = peer::client(self.node, &member.name, &member.peer, to)?;
-            let status = peer::timed(Duration::from_secs(5), client.node_status(NodeStatusRequest {}))
-                .await
-                .map_err(|status| {
-                    precondition(format!(
-                        "{} does not answer ({}); members change only while all that stay are open",
-                        member.name,
-                        status.message()
-                    ))
-                })?;
+            let status = peer::timed(
+                Duration::from_secs(5),
+                client.node_status(NodeStatusRequest {}),
+            )
+            .await
+            .map_err(|status| {
+                precondition(format!(
+                    "{} does not answer ({}); members change only while all that stay are open",
+                    member.name,
+                    status.message()
+                ))
+            })?;
             if status.state != "open" {
                 return Err(precondition(format!(
                     "{} is {}; unseal it first: members change only while all that stay are open",

@@ -73,7 +73,9 @@ pub(crate) async fn unseal(
         Some(reason) => {
             warn!(%reason, "operator shares refused");
             Err(match reason {
-                UnsealError::NotCaughtUp | UnsealError::NoShare { .. } => precondition(reason.to_string()),
+                UnsealError::NotCaughtUp | UnsealError::NoShare { .. } => {
+                    precondition(reason.to_string())
+                }
                 _ => named(Code::InvalidArgument, "ValidationException", reason.to_string()),
             })
         }
@@ -102,7 +104,8 @@ pub(crate) async fn seal(
         if !allowed {
             // The denial is an operation like any other.
             let performed =
-                staircase::perform(hosted, counters, caller, std::time::Duration::ZERO, &request).await?;
+                staircase::perform(hosted, counters, caller, std::time::Duration::ZERO, &request)
+                    .await?;
             return performed.into_response(&hosted.domain_name()).map(|_| ());
         }
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use conclave_proto::peer::members_server::Members;
 use conclave_proto::peer::{
     AdmitRequest, AdmitResponse, FoundRequest, FoundResponse, HandOverRequest, HandOverResponse,
-    HelloRequest, HelloResponse,
-    NodeStatusRequest, NodeStatusResponse, ReleaseShareRequest, ReleaseShareResponse,
-    ShareChallengeRequest, ShareChallengeResponse, StoreShareRequest, StoreShareResponse,
+    HelloRequest, HelloResponse, NodeStatusRequest, NodeStatusResponse, ReleaseShareRequest,
+    ReleaseShareResponse, ShareChallengeRequest, ShareChallengeResponse, StoreShareRequest,
+    StoreShareResponse,
 };
 use conclave_replica::Identity;
 use conclave_seal::delivery::open_request;
@@ -35,14 +35,19 @@ impl MembersApi {
 
     /// The domain the call is about, once it is sure that it is meant for this node and comes from
     /// one that may call. Gives the caller's name too.
-    fn meant_for_me<T>(&self, request: &Request<T>) -> Result<(Arc<Node>, Arc<Hosted>, String), Status> {
+    fn meant_for_me<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<(Arc<Node>, Arc<Hosted>, String), Status> {
         let node = self.node()?;
         let hosted = node.require_hosted()?;
         Identity::new(node.cluster.as_ref(), hosted.domain_id().0)
             .check(hosted.raft_id().0, request.metadata())?;
         let caller = connection(request)?.identity.name().to_owned();
         if !hosted.may_call(&caller) {
-            return Err(Status::permission_denied(format!("{caller} was removed from this domain")));
+            return Err(Status::permission_denied(format!(
+                "{caller} was removed from this domain"
+            )));
         }
         Ok((node, hosted, caller))
     }
@@ -68,7 +73,10 @@ impl Members for MembersApi {
         }))
     }
 
-    async fn found(&self, request: Request<FoundRequest>) -> Result<Response<FoundResponse>, Status> {
+    async fn found(
+        &self,
+        request: Request<FoundRequest>,
+    ) -> Result<Response<FoundResponse>, Status> {
         let node = self.node()?;
         let request = request.into_inner();
         let domain_id = domain_id(&request.domain_id)?;
@@ -86,7 +94,10 @@ impl Members for MembersApi {
         Ok(Response::new(FoundResponse {}))
     }
 
-    async fn admit(&self, request: Request<AdmitRequest>) -> Result<Response<AdmitResponse>, Status> {
+    async fn admit(
+        &self,
+        request: Request<AdmitRequest>,
+    ) -> Result<Response<AdmitResponse>, Status> {
         let node = self.node()?;
         let request = request.into_inner();
         let domain_id = domain_id(&request.domain_id)?;

@@ -15,8 +15,8 @@ use conclave_proto::peer::members_client::MembersClient;
 use conclave_proto::peer::members_server::MembersServer;
 use conclave_replica::{Addressed, Identity};
 use conclave_seal::{DomainId, RaftId};
-use tonic::service::{Interceptor, InterceptorLayer, Routes};
 use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, InterceptorLayer, Routes};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -93,7 +93,8 @@ pub(crate) fn router(node: &Arc<Node>, hosted: Option<&Arc<Hosted>>) -> Router {
                 )))
             }
         });
-        let service = tower::ServiceBuilder::new().layer(guarded).service(hosted.replica.services());
+        let service =
+            tower::ServiceBuilder::new().layer(guarded).service(hosted.replica.services());
         routes = routes.add_service(service);
     }
     routes.into_axum_router()
