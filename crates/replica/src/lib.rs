@@ -17,6 +17,7 @@ pub mod codec;
 mod config;
 mod core;
 mod counters;
+mod decided;
 mod disk;
 mod duties;
 mod lead;
@@ -40,9 +41,10 @@ pub use config::{
     ConfigError, ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS, ReplicaConfig, SNAPSHOT_EVERY,
 };
 pub use counters::{Counter, Counters};
+pub use decided::{Decided, ProposeError};
 pub use disk::FileError;
 pub use peers::{Addressed, Identity, MESSAGE_BYTES_MAX, PeerDialer};
-pub use proposer::{Decided, ProposeError, QUEUE_MAX};
+pub use proposer::QUEUE_MAX;
 pub use replica::{MembersError, Replica, StartError, Unavailable};
 pub use segments::{STEPS_PER_READ_MAX, SegmentsError};
 pub use service::ReplicationService;

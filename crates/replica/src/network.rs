@@ -274,3 +274,32 @@ fn read_chunks(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Command, Entry, Leader, Payload};
+
+    #[test]
+    fn a_long_append_is_cut_and_says_where() {
+        let entry = |index| Entry {
+            log_id: LogId::new(Leader { term: 1, node_id: 1 }, index),
+            payload: Payload { command: Some(Command(vec![0; 1000].into())), membership: None },
+        };
+        let request = AppendEntriesRequest {
+            vote: Vote { leader_id: Leader { term: 1, node_id: 1 }, committed: true },
+            prev_log_id: None,
+            entries: (0..5).map(entry).collect(),
+            leader_commit: None,
+        };
+        let cut_at = |bytes_max| {
+            let (encoded, last) = encode_within(&request, bytes_max);
+            (encoded.len(), last.map(|id| id.index))
+        };
+        assert_eq!(cut_at(1), (1, Some(0)));
+        assert_eq!(cut_at(2_500), (3, Some(2)));
+        assert_eq!(cut_at(10_000), (5, None));
+        let heartbeat = AppendEntriesRequest { entries: Vec::new(), ..request.clone() };
+        assert_eq!(encode_within(&heartbeat, 10), (Vec::new(), None));
+    }
+}

@@ -13,15 +13,13 @@ use std::time::{Duration, Instant};
 use conclave_proto::peer::{self, ProposeRequest, propose_request, propose_response};
 use conclave_proto::store as proto;
 use conclave_store::limits::WRITER_WINDOW;
-use conclave_store::{
-    BatchBuilder, BodyError, LogIndex, Outcome, PushError, RecordId, Registered, Rejection,
-    Revision, TxnBody, TxnId,
-};
+use conclave_store::{BatchBuilder, Outcome, PushError, Registered, Rejection, TxnBody, TxnId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::applied::Notice;
 use crate::core::{Core, Unanswered};
+use crate::decided::{Decided, ProposeError};
 
 /// Txns that may wait or be in flight; beyond it a node says that it is overloaded.
 pub const QUEUE_MAX: usize = 16_384;
@@ -36,47 +34,6 @@ const TICK: Duration = Duration::from_millis(20);
 
 const _: () =
     assert!(QUEUE_MAX < WRITER_WINDOW, "no txn in flight falls out of the writer's window");
-
-/// How a txn ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decided {
-    /// It took effect.
-    Committed(Revision),
-    /// It had no effect: what it was decided by has changed.
-    Conflict {
-        /// Wait until this is applied, then decide again.
-        log_index: LogIndex,
-        /// The first guard that failed; `None`: the decision was too old.
-        record: Option<RecordId>,
-    },
-    /// It had no effect: its token was taken before.
-    Known {
-        /// Where the first one took effect.
-        revision: Revision,
-        /// Its sealed answer.
-        answer: Vec<u8>,
-    },
-}
-
-/// Why a txn has no outcome.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// It may have taken effect, or may yet.
-    #[error("the outcome is unknown: the change may or may not have taken effect")]
-    OutcomeUnknown,
-    /// It was never proposed: no leader was found in time. It has no effect.
-    #[error("no leader could be reached in time; nothing was done")]
-    Unavailable,
-    /// The queue is full. It has no effect.
-    #[error("this node has {QUEUE_MAX} requests waiting; nothing was done, try again later")]
-    Overloaded,
-    /// The replica has stopped. It has no effect.
-    #[error("this node is stopping; nothing was done")]
-    Stopped,
-    /// It has a shape that no replica accepts. It has no effect.
-    #[error("the txn is malformed: {0}")]
-    Malformed(#[from] BodyError),
-}
 
 /// Where txns are handed in.
 #[derive(Clone)]
@@ -238,7 +195,10 @@ impl Task {
                 self.in_flight -= 1;
                 match result {
                     Ok(applied) => self.resolve_all(&applied.outcomes),
-                    Err(retry) => self.retry(&retry),
+                    Err(retry) => {
+                        self.core.counters.propose_retries.one();
+                        self.retry(&retry);
+                    }
                 }
                 let open = txns.into_iter().filter(|number| self.sent.contains_key(number));
                 self.again.extend(open.collect::<Vec<_>>());
@@ -249,7 +209,6 @@ impl Task {
     }
 
     fn retry(&mut self, retry: &Retry) {
-        self.core.counters.propose_retries.one();
         self.not_before = Instant::now() + RETRY_AFTER;
         self.stopped |= matches!(retry, Retry::Stopped);
     }

@@ -175,8 +175,13 @@ impl Hosted {
 
     /// Whether the caller of a peer call, by the name in its certificate, may speak to this domain.
     /// Before the first members are known here any node of the cluster may: founding needs it, and
-    /// a learner hears of the members from the leader.
+    /// a learner hears of the members from the leader. A node that left and is admitted anew may
+    /// again: it fetches the audit history before it is a member.
     pub(crate) fn may_call(&self, name: &str) -> bool {
-        self.members().is_none_or(|members| !members.former.iter().any(|former| former == name))
+        let Some(members) = self.members() else { return true };
+        !members.former.iter().any(|former| former == name)
+            || self.admissions().admissions.iter().any(|admission| {
+                admission.member.as_ref().is_some_and(|member| member.name == name)
+            })
     }
 }

@@ -7,11 +7,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use conclave_crypto::{Key, SystemEntropy};
+use conclave_proto::peer::NodeStatusRequest;
 use conclave_proto::record::SecretKey;
-use conclave_seal::SealState;
+use conclave_seal::{RaftId, SealState};
 use conclave_store::{BlobDigest, Kind, RecordId, View};
 use prost::Message;
 use tokio::sync::watch;
+use tonic::Code;
 use tracing::{error, warn};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -21,6 +23,7 @@ use crate::ceremony::exchange::ask_all;
 use crate::hosted::Hosted;
 use crate::listener::told_to;
 use crate::node::Node;
+use crate::peer;
 
 /// Between rounds while nothing is applied.
 const TICK: Duration = Duration::from_millis(250);
@@ -28,6 +31,10 @@ const TICK: Duration = Duration::from_millis(250);
 const PACE: Duration = Duration::from_millis(20);
 /// Between rounds of asking for shares.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Between rounds of asking the others whether this node still belongs to them.
+const BELONGS_EVERY: Duration = Duration::from_secs(5);
+/// How long one of them may take to answer that.
+const BELONGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
     let Some(mut applied) = hosted.upgrade().map(|hosted| hosted.replica.applied_watch()) else {
@@ -35,6 +42,7 @@ pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch:
     };
     let mut seen = Seen::default();
     let mut asked = None::<Instant>;
+    let mut belonged = Instant::now();
     loop {
         tokio::select! {
             changed = applied.changed() => if changed.is_err() { return },
@@ -56,6 +64,32 @@ pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch:
             refresh(&hosted);
             add_audit_key(&hosted).await;
         }
+        if hosted.seal().state() != SealState::Sealed && belonged.elapsed() >= BELONGS_EVERY {
+            belonged = Instant::now();
+            tokio::spawn(async move { check_belongs(&node, &hosted).await });
+        }
+    }
+}
+
+/// A node that was away while it was removed never sees the log entry that says so: nobody sends
+/// it any. It hears of it from the members, who refuse it.
+async fn check_belongs(node: &Arc<Node>, hosted: &Arc<Hosted>) {
+    let Some(members) = hosted.members() else { return };
+    let others: Vec<_> =
+        members.members.iter().filter(|member| member.raft_id != hosted.raft_id().0).collect();
+    let mut refusing = 0;
+    for member in &others {
+        let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
+        let Ok(mut client) = peer::client(node, &member.name, &member.peer, to) else { continue };
+        match peer::timed(BELONGS_TIMEOUT, client.node_status(NodeStatusRequest {})).await {
+            Ok(_) => return,
+            Err(status) => refusing += usize::from(status.code() == Code::PermissionDenied),
+        }
+    }
+    if refusing * 2 > others.len() && hosted.seal().state() != SealState::Sealed {
+        warn!(refusing, "the members say that this node was removed: all keys wiped");
+        hosted.wipe();
+        hosted.set_detail("removed from its domain; stop it and empty its data folder");
     }
 }
 

@@ -1,6 +1,9 @@
 //! A cluster started by `conclave dev`, and what tests do to it.
 
-#![allow(dead_code, clippy::print_stderr, clippy::missing_panics_doc, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, clippy::missing_panics_doc, reason = "each test uses its part")]
+
+pub mod load;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -203,8 +206,13 @@ impl Cluster {
 
     /// Enters enough operator shares, and waits until the node is open.
     pub fn unseal(&self, id: &str) {
-        let output = self.enter_shares(id, &[1, 2, 3]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        wait_for(&format!("{id} to take the shares"), LONG, || {
+            let output = self.enter_shares(id, &[1, 2, 3]);
+            let error = String::from_utf8_lossy(&output.stderr);
+            // A node that has only just started says that it has to catch up first.
+            assert!(output.status.success() || error.contains("caught up"), "{error}");
+            output.status.success().then_some(())
+        });
         self.wait_state(id, "open");
     }
 
@@ -220,6 +228,24 @@ impl Cluster {
 
     pub fn continue_process(&self, id: &str) {
         self.signal(id, "-CONT");
+    }
+
+    /// The process id of `conclave dev`.
+    pub fn dev_pid(&self) -> u32 {
+        self.dev.id()
+    }
+
+    /// Waits until that node has applied what the other has, and has the same audit log.
+    pub fn wait_same_audit(&self, id: &str, other: &str) -> u64 {
+        wait_for(&format!("{id} to have the audit log of {other}"), LONG, || {
+            let (one, two) = (self.own_status(id)?, self.own_status(other)?);
+            let size = one["audit_size"].as_u64()?;
+            if two["audit_size"].as_u64()? != size {
+                return None;
+            }
+            assert_eq!(one["audit_head"], two["audit_head"], "two logs of {size} entries differ");
+            Some(size)
+        })
     }
 
     fn signal(&self, id: &str, signal: &str) {
@@ -292,4 +318,76 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
         assert!(began.elapsed() < limit, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// What the tests of membership, founding and catching up need beside.
+impl Cluster {
+    /// Starts a node that belongs to nothing yet, with a certificate of the cluster's authority.
+    /// The command line does not call it before [`Cluster::know`].
+    pub fn add_spare_node(&mut self, id: &str) {
+        let folder = self.dir.path().join(id);
+        let node = spare_node(&self.pki(), &folder, id);
+        self.nodes.push(node);
+        self.restart(id);
+    }
+
+    /// Puts the nodes among the endpoints of [`Cluster::cli`].
+    pub fn know(&mut self, ids: &[&str]) {
+        let endpoints: Vec<String> =
+            ids.iter().map(|id| format!("https://{}", self.node(id).api)).collect();
+        self.env.insert("CONCLAVE_ENDPOINTS".to_owned(), endpoints.join(","));
+    }
+
+    /// The nodes as that node sees them.
+    pub fn nodes_at(&self, id: &str) -> Option<Vec<Value>> {
+        self.status_at(id)?["nodes"].as_array().cloned()
+    }
+
+    /// Waits until these nodes, and no others, have applied and audited the same, as they say
+    /// themselves; gives the size and the head.
+    pub fn wait_same_head(&self, ids: &[&str]) -> (u64, String) {
+        wait_for("equal audit heads", LONG, || {
+            let nodes = self.nodes_at(ids[0])?;
+            let mut heads: Vec<(u64, String)> = nodes
+                .iter()
+                .filter(|node| ids.iter().any(|id| node["id"] == *id))
+                .filter_map(|node| {
+                    Some((node["audit_size"].as_u64()?, node["audit_head"].as_str()?.to_owned()))
+                })
+                .collect();
+            let complete = heads.len() == ids.len();
+            heads.dedup();
+            (complete && heads.len() == 1).then(|| heads.remove(0))
+        })
+    }
+
+    /// The node's own log.
+    pub fn log_of(&self, id: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(id).join("log")).unwrap_or_default()
+    }
+}
+
+/// Issues a certificate and writes the configuration of a node in a folder of its own.
+pub fn spare_node(pki: &Path, folder: &Path, id: &str) -> NodeInfo {
+    std::fs::create_dir_all(folder).unwrap();
+    run(conclave()
+        .args(["pki", "issue", "node", id, "--host", "127.0.0.1", "--days", "1", "--dir"])
+        .arg(pki)
+        .arg("--out")
+        .arg(folder));
+    // Held together, so that they differ.
+    let listeners = [(); 2].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let [api, peer] = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+    let config = folder.join("conclave.toml");
+    std::fs::write(
+        &config,
+        format!(
+            "data_dir = \"data\"\nregion = \"local\"\nzone = \"{id}\"\n\n\
+             [api]\nlisten = \"{api}\"\n\n[peer]\nlisten = \"{peer}\"\n\n\
+             [tls]\nca = {ca:?}\ncert = \"{id}.pem\"\nkey = \"{id}.key\"\n",
+            ca = pki.join("ca.pem"),
+        ),
+    )
+    .unwrap();
+    NodeInfo { id: id.to_owned(), pid: 0, api, peer, data_dir: folder.join("data"), config }
 }

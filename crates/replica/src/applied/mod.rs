@@ -354,3 +354,6 @@ pub enum ApplyError {
     #[error(transparent)]
     Record(#[from] RecordError),
 }
+
+#[cfg(test)]
+mod tests;

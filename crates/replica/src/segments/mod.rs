@@ -142,11 +142,28 @@ impl Segments {
 
     /// Makes everything appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), SegmentsError> {
+        Ok(self.unsynced()?.map_or(Ok(()), |unsynced| unsynced.sync())?)
+    }
+
+    /// Hands over what is not durable yet, to be made so without keeping others from appending.
+    pub(crate) fn unsynced(&mut self) -> Result<Option<Unsynced>, SegmentsError> {
         self.write()?;
-        if let (Some(file), Some(last)) = (&self.tail, self.segments.last()) {
-            file.sync_all().on(&path_of(&self.dir, last.number))?;
-        }
-        Ok(())
+        let (Some(file), Some(last)) = (&self.tail, self.segments.last()) else { return Ok(None) };
+        let path = path_of(&self.dir, last.number);
+        let file = file.try_clone().on(&path)?;
+        Ok(Some(Unsynced { file, path }))
+    }
+}
+
+/// The segment being written; those before it are durable.
+pub(crate) struct Unsynced {
+    file: File,
+    path: PathBuf,
+}
+
+impl Unsynced {
+    pub(crate) fn sync(self) -> Result<(), FileError> {
+        self.file.sync_all().on(&self.path)
     }
 }
 

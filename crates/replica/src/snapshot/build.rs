@@ -37,7 +37,8 @@ impl SnapshotStore {
         let unnamed = self.dir.join(BUILDING);
         let mut writer = SnapshotWriter::create(&unnamed)?;
         let meta = write_items(&applied.freeze(), &mut writer)?;
-        applied.segments().sync()?;
+        let unsynced = applied.segments().unsynced()?;
+        unsynced.map_or(Ok(()), |unsynced| unsynced.sync())?;
         let (_, bytes, sha256) = writer.finish()?;
         let file = std::fs::File::open(&unnamed).on(&unnamed)?;
         let current = Current { meta: meta.clone(), path: unnamed.clone(), bytes, sha256 };

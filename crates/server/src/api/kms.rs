@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use conclave_kms::{Refusal, Request, Response};
+use conclave_pki::Kind;
 use conclave_proto::v1::{self, kms_server::Kms};
 use tonic::Status;
 
@@ -40,13 +41,19 @@ impl KmsApi {
     }
 }
 
-/// Who is at the other end; put there by the listener.
+/// Which client is at the other end; put there by the listener.
+///
+/// Principals are who client certificates name. A node's certificate gets past the listener too, for
+/// status and metrics, but a node called as a principal is called is not that principal.
 pub(crate) fn connection<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
-    request
+    let who = request
         .extensions()
         .get::<Connection>()
-        .cloned()
-        .ok_or_else(|| Status::unauthenticated("no client certificate"))
+        .ok_or_else(|| Status::unauthenticated("no client certificate"))?;
+    if who.identity.kind() != Kind::Client {
+        return Err(Status::permission_denied("a node's certificate is not a client's"));
+    }
+    Ok(who.clone())
 }
 
 macro_rules! operations {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use conclave_crypto::{Entropy, SystemEntropy};
 use conclave_kms::{Admin, AdminAction, Caller, Request};
-use conclave_proto::peer::{AdmitRequest, HandOverRequest, NodeStatusRequest};
+use conclave_proto::peer::{AdmitRequest, HandOverRequest, HelloResponse, NodeStatusRequest};
 use conclave_proto::record::{Admission, Admissions, Member, Members};
 use conclave_proto::v1::InitMember;
 use conclave_replica::PeerNode;
@@ -49,20 +49,44 @@ pub(crate) async fn add(
     let _changing = node.changing.lock().await;
     let change = Change { node, hosted, caller, action: AdminAction::AddNodes };
     let current = change.members()?;
+    let is_member = |new: &InitMember| current.members.iter().any(|m| m.name == new.name && m.peer == new.peer);
+    if caller.retry_of.is_some() && wanted.iter().all(is_member) {
+        return Ok(());
+    }
     let mut hellos = Vec::new();
     for new in wanted {
         if current.members.iter().any(|member| member.name == new.name) {
             return Err(precondition(format!("{} is a member already", new.name)));
         }
-        hellos.push(greet(node, &new.name, &new.peer).await?);
+        let hello = greet(node, &new.name, &new.peer).await?;
+        if !hello.domain_id.is_empty() && hello.domain_id != hosted.domain_id().0 {
+            return Err(precondition(format!(
+                "{} belongs to another domain; stop it, empty its data folder, and add it again",
+                new.name
+            )));
+        }
+        hellos.push(hello);
     }
+    // Before anything is written: what cannot be finished is not begun.
+    change.check_all_open(&current.members).await?;
     let mut joiners = Vec::new();
     for (new, hello) in wanted.iter().zip(hellos) {
-        let revision = change.admit(member_record(&new.peer, 0, hello.clone())).await?;
-        let raft_id = revision.log_index.0;
+        let raft_id = match change.admitted_before(&current, new, &hello) {
+            Some(raft_id) => {
+                let parameters = vec![("step".to_owned(), "resume".to_owned())];
+                change.record(BTreeMap::new(), Vec::new(), parameters, &[&new.name]).await?;
+                raft_id
+            }
+            None => {
+                let revision = change.admit(member_record(&new.peer, 0, hello.clone())).await?;
+                revision.log_index.0
+            }
+        };
         let mut client = peer::client(node, &new.name, &new.peer, None)?;
         let request = AdmitRequest { domain_id: hosted.domain_id().0.to_vec(), raft_id };
-        peer::timed(STEP_TIMEOUT, client.admit(request)).await?;
+        peer::timed(STEP_TIMEOUT, client.admit(request)).await.map_err(|status| {
+            precondition(format!("{} does not let itself be admitted: {}", new.name, status.message()))
+        })?;
         info!(name = new.name, raft_id, "admitted");
         joiners.push(member_record(&new.peer, raft_id, hello));
     }
@@ -93,6 +117,9 @@ pub(crate) async fn remove(
     let change = Change { node, hosted, caller, action: AdminAction::RemoveNode };
     let mut next = change.members()?;
     let Some(at) = next.members.iter().position(|member| member.name == name) else {
+        if caller.retry_of.is_some() && next.former.iter().any(|former| former == name) {
+            return Ok(());
+        }
         return Err(precondition(format!("{name} is not a member; see `conclave node list`")));
     };
     if next.members.len() == 1 {
@@ -165,6 +192,25 @@ impl Change<'_> {
         let parameters =
             vec![("step".to_owned(), "admit".to_owned()), ("enrolmentKey".to_owned(), fingerprint)];
         self.record(guards, vec![write], parameters, &[&name]).await
+    }
+
+    /// The Raft id under which this node was admitted, if that was begun and broke off before it
+    /// became a member: it goes on where it stands. A member's Raft id ends with its membership.
+    fn admitted_before(
+        &self,
+        current: &Members,
+        new: &InitMember,
+        hello: &HelloResponse,
+    ) -> Option<u64> {
+        let admissions = self.hosted.admissions().admissions;
+        let admitted = admissions.into_iter().filter_map(|admission| admission.member).any(|member| {
+            member.name == new.name
+                && member.peer == new.peer
+                && member.enrolment_key == hello.enrolment_key
+        });
+        let was_member = current.former.contains(&new.name)
+            || current.members.iter().any(|member| member.raft_id == hello.raft_id);
+        (admitted && !was_member && hello.raft_id != 0).then_some(hello.raft_id)
     }
 
     async fn move_leadership_from(

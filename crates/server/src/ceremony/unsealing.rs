@@ -112,7 +112,8 @@ pub(crate) async fn seal(
     // A node that is only share-ready cannot read who may: losing its share costs operators a
     // visit and gives nobody anything, so any client of the cluster may.
     hosted.wipe();
-    warn!(by = caller.principal, "sealed by order: all keys wiped");
+    // The audit entry names who it was; the log, readable to others, only which certificate.
+    warn!(certificate_serial = caller.certificate_serial, "sealed by order: all keys wiped");
     let happened = Happened {
         principal: caller.principal.clone(),
         certificate_serial: caller.certificate_serial.clone(),

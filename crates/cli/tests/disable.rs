@@ -1,0 +1,158 @@
+//! P2 on real processes: once a disable is acknowledged, no node performs a use.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails where this does")]
+
+mod harness;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use conclave_client::Client;
+use harness::Cluster;
+use harness::load::{self, Action, Answer, AuditLog, Op, send};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const NODES: usize = 3;
+const USERS_PER_NODE: usize = 3;
+const ROUNDS: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(30);
+const DISABLED: &str = "DisabledException";
+
+#[test]
+fn no_use_between_disable_and_enable_in_1000_rounds() {
+    let cluster = Cluster::start(NODES);
+    let runtime = Runtime::new().unwrap();
+    let began = Instant::now();
+    let (changes, uses) = runtime.block_on(rounds(&cluster));
+    let took = began.elapsed();
+
+    let used = uses.iter().filter(|op| op.acknowledged().is_some()).count();
+    let refused = uses.iter().filter(|op| op.is_refused_as(DISABLED)).count();
+    let undecided = uses.iter().filter(|op| op.revision().is_none()).count();
+    eprintln!("{ROUNDS} rounds in {took:.1?}: {used} uses, {refused} refusals, {undecided} undecided");
+    assert_eq!(used + refused + undecided, uses.len());
+    assert!(used >= ROUNDS * NODES && refused >= ROUNDS * NODES);
+
+    assert_revision_order(&changes, &uses);
+    assert_windows(&changes, &uses);
+    let ops: Vec<Op> = changes.into_iter().chain(uses).collect();
+    load::assert_real_time(&ops);
+    let log = AuditLog::export(&cluster);
+    log.assert_tells(&ops);
+    log.replay();
+}
+
+/// What users and controller share.
+#[derive(Default)]
+struct Stage {
+    /// Counts the acknowledged changes.
+    phase: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// The changes in order, beginning with the creation, and every use.
+async fn rounds(cluster: &Cluster) -> (Vec<Op>, Vec<Op>) {
+    let controllers: Vec<Client> =
+        (0..NODES).map(|node| load::client(cluster, node, PATIENCE)).collect();
+    let created = send(&controllers[0], Action::CreateKey).await;
+    let Some((_, Answer::Key { arn: key, .. })) = created.acknowledged() else {
+        panic!("{created:?}")
+    };
+
+    let stage = Arc::new(Stage::default());
+    let (report, mut reports) = mpsc::unbounded_channel();
+    let users: Vec<_> = (0..NODES * USERS_PER_NODE)
+        .map(|number| {
+            let node = number % NODES;
+            let client = load::client(cluster, node, PATIENCE).at_first();
+            let (key, stage) = (key.clone(), Arc::clone(&stage));
+            tokio::spawn(one_user(client, node, key, stage, report.clone()))
+        })
+        .collect();
+
+    let mut changes = vec![created.clone()];
+    for round in 0..ROUNDS {
+        let controller = &controllers[round % NODES];
+        all_nodes_used(&mut reports, &stage).await;
+        for action in
+            [Action::DisableKey { key: key.clone() }, Action::EnableKey { key: key.clone() }]
+        {
+            let change = send(controller, action).await;
+            assert!(change.acknowledged().is_some(), "round {round}: {change:?}");
+            changes.push(change);
+            stage.phase.fetch_add(1, Ordering::SeqCst);
+            if changes.len() % 2 == 0 {
+                all_nodes_used(&mut reports, &stage).await;
+            }
+        }
+    }
+    stage.stop.store(true, Ordering::SeqCst);
+    let uses = futures::future::join_all(users).await.into_iter().flat_map(Result::unwrap);
+    (changes, uses.collect())
+}
+
+/// Waits until each node has decided a use that began in this phase.
+async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, stage: &Stage) {
+    let phase = stage.phase.load(Ordering::SeqCst);
+    let mut nodes = BTreeSet::new();
+    while nodes.len() < NODES {
+        let report = timeout(PATIENCE, reports.recv()).await.expect("every node decides uses");
+        nodes.extend(report.filter(|(_, began_in)| *began_in == phase).map(|(node, _)| node));
+    }
+}
+
+/// Encrypts at one node again and again.
+async fn one_user(
+    client: Client,
+    node: usize,
+    key: String,
+    stage: Arc<Stage>,
+    report: mpsc::UnboundedSender<(usize, usize)>,
+) -> Vec<Op> {
+    let mut ops = Vec::new();
+    while !stage.stop.load(Ordering::SeqCst) {
+        let phase = stage.phase.load(Ordering::SeqCst);
+        let plaintext = format!("use {} in phase {phase}", ops.len()).into_bytes();
+        let op = send(&client, Action::Encrypt { key: key.clone(), plaintext }).await;
+        if op.revision().is_some() {
+            // After the last round nobody listens.
+            let _ = report.send((node, phase));
+        }
+        ops.push(op);
+    }
+    ops
+}
+
+/// By revisions, a use succeeds exactly if the change before it left the key enabled.
+fn assert_revision_order(changes: &[Op], uses: &[Op]) {
+    for op in uses {
+        let Some(revision) = op.revision() else { continue };
+        let before = changes.partition_point(|change| change.revision().unwrap() < revision);
+        let last = &changes[before - 1];
+        let enabled = last.action.name() != "DisableKey";
+        assert_eq!(op.acknowledged().is_some(), enabled, "{last:?}\ncomes before {op:?}");
+    }
+}
+
+/// By the clock, a use that began after a change was acknowledged and ended before the next was
+/// sent was decided as that change says.
+fn assert_windows(changes: &[Op], uses: &[Op]) {
+    let mut within = [0, 0];
+    for op in uses.iter().filter(|op| op.revision().is_some()) {
+        let before = changes.partition_point(|change| change.ended <= op.began);
+        let Some(last) = before.checked_sub(1).map(|last| &changes[last]) else { continue };
+        if changes.get(before).is_some_and(|next| next.began < op.ended) {
+            continue;
+        }
+        let enabled = last.action.name() != "DisableKey";
+        assert_eq!(op.acknowledged().is_some(), enabled, "{last:?}\nwas over before {op:?}");
+        within[usize::from(enabled)] += 1;
+    }
+    let [disabled, enabled] = within;
+    eprintln!("wholly between two changes: {enabled} while enabled, {disabled} while disabled");
+    assert!(disabled >= ROUNDS * NODES && enabled >= ROUNDS * NODES);
+}
