@@ -105,6 +105,7 @@ fn one_to_three_to_five_to_three_under_load() {
 
     for gone in [&first, &second] {
         refused(&cluster, gone, &three, &key);
+        assert_ne!(cluster.own_status(gone).unwrap()["role"], "voter", "it saw its removal");
     }
 
     let tally = load.stop();
@@ -122,7 +123,7 @@ fn refused(cluster: &Cluster, gone: &str, members: &[&str], key: &str) {
     let own = wait_for(&format!("{gone} to have wiped its keys"), LONG, || {
         cluster.own_status(gone).filter(|own| own["state"] != "open")
     });
-    assert_ne!(own["role"], "voter", "{own}");
+    assert_eq!(own["state"], "sealed", "{own}");
     for id in members {
         let nodes = cluster.nodes_at(id).unwrap();
         assert!(nodes.iter().all(|node| node["id"] != *gone), "{id} lists {gone}: {nodes:?}");
@@ -142,7 +143,7 @@ fn refused(cluster: &Cluster, gone: &str, members: &[&str], key: &str) {
     }
     // With k operator shares it gets no further than its own share.
     let output = cluster.enter_shares(gone, &[1, 2, 3]);
-    eprintln!("{gone}: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(!output.status.success() || !String::from_utf8_lossy(&output.stdout).contains("\"open\""));
     assert_ne!(cluster.own_status(gone).unwrap()["state"], "open");
 }
 

@@ -162,37 +162,3 @@ async fn a_clock_two_years_ahead_moves_nothing() {
         assert!(time_ms.abs_diff(begun) < 60_000, "cluster time {time_ms}, not about {begun}");
     }
 }
-
-/// Not a check, a measurement: `cargo test --release -- --ignored --nocapture throughput`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures"]
-async fn throughput() {
-    for lanes in [1, 16, 128, 1024] {
-        let cluster = Cluster::founded(3, |_| {}).await;
-        cluster.commit(1, 0).await;
-        let begun = std::time::Instant::now();
-        let end = begun + std::time::Duration::from_secs(4);
-        let mut tasks = Vec::new();
-        for lane in 0..lanes {
-            let node = cluster.node(lane % 3 + 1).clone();
-            tasks.push(tokio::spawn(async move {
-                let mut done = 0;
-                while std::time::Instant::now() < end {
-                    commit(&node, lane * 100_000 + done).await;
-                    done += 1;
-                }
-                done
-            }));
-        }
-        let mut done = 0;
-        for task in tasks {
-            done += task.await.unwrap();
-        }
-        let entries = cluster.node(1).status().applied_index;
-        let latency = begun.elapsed().as_secs_f64() * 1_000.0 * lanes as f64 / done as f64;
-        tracing::warn!(
-            "{lanes} lanes: {} txns/s, {latency:.2} ms each, {entries} entries",
-            done / 4
-        );
-    }
-}
