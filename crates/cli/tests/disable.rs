@@ -33,7 +33,9 @@ fn no_use_between_disable_and_enable_in_1000_rounds() {
     let used = uses.iter().filter(|op| op.acknowledged().is_some()).count();
     let refused = uses.iter().filter(|op| op.is_refused_as(DISABLED)).count();
     let undecided = uses.iter().filter(|op| op.revision().is_none()).count();
-    eprintln!("{ROUNDS} rounds in {took:.1?}: {used} uses, {refused} refusals, {undecided} undecided");
+    eprintln!(
+        "{ROUNDS} rounds in {took:.1?}: {used} uses, {refused} refusals, {undecided} undecided"
+    );
     assert_eq!(used + refused + undecided, uses.len());
     assert!(used >= ROUNDS * NODES && refused >= ROUNDS * NODES);
 

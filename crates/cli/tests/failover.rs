@@ -134,7 +134,9 @@ async fn one_client(client: Client, number: usize, progress: Arc<Progress>) -> V
             }
             _ => {}
         }
-        progress.acknowledged.fetch_add(usize::from(op.acknowledged().is_some()), Ordering::Relaxed);
+        progress
+            .acknowledged
+            .fetch_add(usize::from(op.acknowledged().is_some()), Ordering::Relaxed);
         ops.push(op);
         tokio::time::sleep(PACE).await;
     }

@@ -143,7 +143,9 @@ fn refused(cluster: &Cluster, gone: &str, members: &[&str], key: &str) {
     }
     // With k operator shares it gets no further than its own share.
     let output = cluster.enter_shares(gone, &[1, 2, 3]);
-    assert!(!output.status.success() || !String::from_utf8_lossy(&output.stdout).contains("\"open\""));
+    assert!(
+        !output.status.success() || !String::from_utf8_lossy(&output.stdout).contains("\"open\"")
+    );
     assert_ne!(cluster.own_status(gone).unwrap()["state"], "open");
 }
 

@@ -58,12 +58,22 @@ fn a_sealed_node_votes_and_keeps_the_same_audit_log() {
     assert_eq!(cluster.own_status(&sealed).unwrap()["state"], "sealed", "{elected} leads");
 
     let entries = json(cluster.cli_at(&other).args([
-        "--output", "json", "audit", "list", "--action", "SealNode", "--resource", &sealed,
+        "--output",
+        "json",
+        "audit",
+        "list",
+        "--action",
+        "SealNode",
+        "--resource",
+        &sealed,
     ]))
     .unwrap();
     let entries = entries["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 1, "the order to seal is audited: {entries:?}");
-    assert_eq!((&entries[0]["principal"], &entries[0]["outcome"]), (&"dev".into(), &"success".into()));
+    assert_eq!(
+        (&entries[0]["principal"], &entries[0]["outcome"]),
+        (&"dev".into(), &"success".into())
+    );
 }
 
 #[test]
@@ -165,7 +175,14 @@ fn a_restarted_node_opens_only_after_its_own_share_is_unsealed() {
 /// How many releases of a share to that node are audited.
 fn released_to(cluster: &Cluster, at: &str, to: &str) -> usize {
     let found = json(cluster.cli_at(at).args([
-        "--output", "json", "audit", "list", "--action", "ReleaseShare", "--resource", to,
+        "--output",
+        "json",
+        "audit",
+        "list",
+        "--action",
+        "ReleaseShare",
+        "--resource",
+        to,
     ]))
     .unwrap();
     let to_it = |entry: &&Value| entry["resources"][1] == to && entry["outcome"] == "success";
@@ -185,7 +202,15 @@ fn create_key(cluster: &Cluster, at: &str) -> String {
 
 fn encrypt(cluster: &Cluster, at: &str, key: &str) -> Result<Value, String> {
     json(cluster.cli_at(at).args([
-        "--output", "json", "--timeout", "10", "encrypt", "--key", key, "--in", "/proc/version",
+        "--output",
+        "json",
+        "--timeout",
+        "10",
+        "encrypt",
+        "--key",
+        key,
+        "--in",
+        "/proc/version",
     ]))
 }
 
@@ -217,8 +242,12 @@ fn entered_any(output: &Output, states: &[&str]) -> Value {
 fn refused(cluster: &Cluster, at: &str, share: &str, why: &str) {
     let file = cluster.dir.path().join("given-share");
     fs::write(&file, share).unwrap();
-    let output =
-        cluster.cli_at(at).args(["operator", "unseal", "--share-file"]).arg(&file).output().unwrap();
+    let output = cluster
+        .cli_at(at)
+        .args(["operator", "unseal", "--share-file"])
+        .arg(&file)
+        .output()
+        .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(why), "{error}");

@@ -62,7 +62,12 @@ fn no_plaintext_in_any_file_or_log() {
         let log = fs::read_to_string(folder.join("log")).unwrap();
         assert!(log.contains(" DEBUG "), "{} does not log what it could", node.id);
         let (scanned, found) = scanner.scan_folder(&folder);
-        assert!(found.is_empty(), "{} places, such as {:#?}", found.len(), &found[..found.len().min(20)]);
+        assert!(
+            found.is_empty(),
+            "{} places, such as {:#?}",
+            found.len(),
+            &found[..found.len().min(20)]
+        );
         files.extend(scanned);
     }
     for name in ["raft.redb", "log", "snapshot", "audit", "index", "shares"] {
@@ -136,7 +141,10 @@ impl World {
     fn admit_principal(&mut self, cluster: &Cluster) {
         let pki = cluster.pki();
         let name = self.principal.clone();
-        run(cluster.cli().args(["pki", "issue", "client", &name, "--days", "2", "--dir"]).arg(&pki));
+        run(cluster
+            .cli()
+            .args(["pki", "issue", "client", &name, "--days", "2", "--dir"])
+            .arg(&pki));
         let roles = ["operator", "key-administrator", "key-user", "auditor"];
         let roles = roles.iter().flat_map(|role| ["--role", role]);
         run(cluster.cli().args(["principal", "create", &name]).args(roles));
@@ -148,10 +156,16 @@ impl World {
         let (tag, value) = (marker("tag-key-"), marker("tag-value-"));
         let description = marker("description-");
         let made = json(cluster.cli_as(&self.principal).args([
-            "--output", "json", "key", "create",
-            "--alias", &self.alias,
-            "--description", &description,
-            "--tag", &format!("{tag}={value}"),
+            "--output",
+            "json",
+            "key",
+            "create",
+            "--alias",
+            &self.alias,
+            "--description",
+            &description,
+            "--tag",
+            &format!("{tag}={value}"),
         ]))
         .unwrap();
         self.key = made["key_id"].as_str().unwrap().to_owned();
@@ -197,7 +211,13 @@ impl World {
         let wrong = cli().args(["decrypt", "--in"]).arg(&ciphertext).output().unwrap();
         assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
         let mut wrong = cli();
-        wrong.args(["encrypt", "--context", &context, "--key", &format!("alias/{}", self.plaintext)]);
+        wrong.args([
+            "encrypt",
+            "--context",
+            &context,
+            "--key",
+            &format!("alias/{}", self.plaintext),
+        ]);
         let wrong = run_with_input(&mut wrong, self.plaintext.as_bytes());
         assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
 
@@ -215,7 +235,10 @@ impl World {
         let request = EncryptRequest {
             key: self.alias.clone(),
             plaintext: self.plaintext.clone().into_bytes(),
-            context: vec![ContextPair { name: self.context.0.clone(), value: self.context.1.clone() }],
+            context: vec![ContextPair {
+                name: self.context.0.clone(),
+                value: self.context.1.clone(),
+            }],
         };
         let make = conclave_proto::v1::CreateKeyRequest {
             description: self.plaintext.clone(),

@@ -133,10 +133,7 @@ fn an_operator_or_administrator_decrypts_nothing() {
         ("Encrypt", &["encrypt", "--key", key, "--in", ciphertext]),
         ("ReEncrypt", &["re-encrypt", "--to", key, "--in", ciphertext]),
         ("GenerateDataKey", &["data-key", "--key", key]),
-        (
-            "GenerateDataKeyWithoutPlaintext",
-            &["data-key", "--key", key, "--without-plaintext"],
-        ),
+        ("GenerateDataKeyWithoutPlaintext", &["data-key", "--key", key, "--without-plaintext"]),
         ("GenerateRandom", &["random", "--bytes", "32"]),
     ];
     for role in ["operator", "key-administrator"] {
@@ -161,7 +158,10 @@ fn an_operator_or_administrator_decrypts_nothing() {
                 let found: Vec<&Value> =
                     entries.iter().filter(|entry| entry["request_id"] == *request).collect();
                 let [entry] = found[..] else { panic!("{request}: {found:?}") };
-                assert_eq!((&entry["action"], &entry["node"]), (&action.into(), &node.id.clone().into()));
+                assert_eq!(
+                    (&entry["action"], &entry["node"]),
+                    (&action.into(), &node.id.clone().into())
+                );
                 assert_eq!(entry["outcome"], "denied");
                 if action.starts_with("Encrypt") {
                     assert_eq!(entry["resources"][0], arn);
@@ -179,7 +179,10 @@ fn an_operator_or_administrator_decrypts_nothing() {
     for role in ["key-administrator", "key-user", "auditor"] {
         let create = ["principal", "create", role, "--role", "operator"];
         refused_with(cluster.cli_as(role).args(create), "AccessDeniedException");
-        refused_with(cluster.cli_as(role).args(["principal", "remove", role]), "AccessDeniedException");
+        refused_with(
+            cluster.cli_as(role).args(["principal", "remove", role]),
+            "AccessDeniedException",
+        );
     }
     assert_eq!(principals(&cluster), roles);
 

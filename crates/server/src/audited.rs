@@ -4,6 +4,7 @@
 //! intake key if it is not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conclave_crypto::{HpkePublicKey, SystemEntropy};
@@ -19,6 +20,8 @@ use crate::meta::{outcome_unknown, unavailable};
 
 /// How long an entry of a node's own may take to commit.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
+/// Before an entry that was not taken is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A conflict is decided anew this often before the caller is told to retry.
 const ATTEMPTS_MAX: u32 = 16;
 
@@ -130,6 +133,23 @@ pub(crate) async fn commit(
 /// Commits an entry that rests on nothing.
 pub(crate) async fn note(hosted: &Hosted, happened: &Happened) -> Result<Revision, Status> {
     commit(hosted, happened, &[], || Ok(BTreeMap::new())).await
+}
+
+/// Commits an entry of something that has happened already. If the quorum does not take it in time
+/// the caller is told so, and it is tried again until it is taken or the process ends.
+pub(crate) async fn note_or_later(hosted: &Arc<Hosted>, happened: Happened) -> Result<(), Status> {
+    let Err(status) = note(hosted, &happened).await else { return Ok(()) };
+    let hosted = Arc::downgrade(hosted);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RETRY_AFTER).await;
+            let Some(hosted) = hosted.upgrade() else { return };
+            if note(&hosted, &happened).await.is_ok() {
+                return;
+            }
+        }
+    });
+    Err(status)
 }
 
 /// Cluster time; a node that has only just started waits until it has applied a stamp.

@@ -210,7 +210,7 @@ impl Config {
                 key: folder.join(raw.tls.key),
             },
             log_format: raw.log.format.unwrap_or_default(),
-            log_level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
+            log_level: log_level(raw.log.level)?,
             raft,
         })
     }
@@ -232,6 +232,19 @@ fn ranged(
         value: format!("{value} (allowed: {min} to {max})"),
         expected: "is out of range",
     })
+}
+
+fn log_level(level: Option<String>) -> Result<String, ConfigError> {
+    // Raft's own chatter is for whoever looks for it.
+    let level = level.unwrap_or_else(|| "info,openraft=warn".to_owned());
+    match tracing_subscriber::EnvFilter::try_new(&level) {
+        Ok(_) => Ok(level),
+        Err(_) => Err(ConfigError::Value {
+            key: "log.level",
+            value: level,
+            expected: "takes a level (error, warn, info, debug, trace) or a list such as info,openraft=warn",
+        }),
+    }
 }
 
 fn place(key: &'static str, value: String) -> Result<String, ConfigError> {

@@ -1,5 +1,6 @@
 //! The domain a node hosts: its replica, its seal, and, while it is open, its keyring.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use conclave_kms::{Cache, DomainInfo};
@@ -14,6 +15,9 @@ use prost::Message;
 
 use crate::folder::DomainFolder;
 
+/// Unknown names that are remembered at once.
+const STRANGERS_MAX: usize = 64;
+
 /// One domain on this node.
 pub(crate) struct Hosted {
     pub(crate) folder: DomainFolder,
@@ -27,6 +31,7 @@ pub(crate) struct Hosted {
     info: RwLock<Option<Arc<DomainInfo>>>,
     /// Why the node is not open, for people.
     detail: Mutex<String>,
+    strangers: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Hosted {
@@ -49,6 +54,7 @@ impl Hosted {
             keyring: RwLock::new(None),
             info: RwLock::new(None),
             detail: Mutex::default(),
+            strangers: Mutex::default(),
         }
     }
 
@@ -173,15 +179,33 @@ impl Hosted {
         self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the caller of a peer call, by the name in its certificate, may speak to this domain.
-    /// Before the first members are known here any node of the cluster may: founding needs it, and
-    /// a learner hears of the members from the leader. A node that left and is admitted anew may
-    /// again: it fetches the audit history before it is a member.
-    pub(crate) fn may_call(&self, name: &str) -> bool {
+    /// Whether a node of that name is a member or admitted, as applied here. Before the first
+    /// members are known here every node of the cluster may call: founding needs it, and a learner
+    /// hears of the members from the leader.
+    pub(crate) fn knows(&self, name: &str) -> bool {
         let Some(members) = self.members() else { return true };
-        !members.former.iter().any(|former| former == name)
+        members.members.iter().any(|member| member.name == name)
             || self.admissions().admissions.iter().any(|admission| {
                 admission.member.as_ref().is_some_and(|member| member.name == name)
             })
+    }
+
+    /// Whether the caller of a peer call, by the name in its certificate, may speak to this domain.
+    /// A node that was away does not know who joined meanwhile, and one of them may lead: such a
+    /// name is noted, and the keeper asks the members it knows to vouch for it.
+    pub(crate) fn may_call(&self, name: &str) -> bool {
+        if self.knows(name) {
+            return true;
+        }
+        let mut strangers = self.strangers();
+        if strangers.len() >= STRANGERS_MAX && !strangers.contains_key(name) {
+            return false;
+        }
+        *strangers.entry(name.to_owned()).or_insert(false)
+    }
+
+    /// Names that called and are not known here, and whether a majority of the members vouched.
+    pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

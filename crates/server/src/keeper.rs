@@ -20,6 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::audited::{Happened, commit};
 use crate::ceremony::effects::carry_out;
 use crate::ceremony::exchange::ask_all;
+use crate::ceremony::vouching::ask_about_strangers;
 use crate::hosted::Hosted;
 use crate::listener::told_to;
 use crate::node::Node;
@@ -42,6 +43,7 @@ pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch:
     };
     let mut seen = Seen::default();
     let mut asked = None::<Instant>;
+    let mut asked_about = None::<Instant>;
     let mut belonged = Instant::now();
     loop {
         tokio::select! {
@@ -59,6 +61,10 @@ pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch:
         if ready && asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
             asked = Some(Instant::now());
             ask_all(&node, &hosted).await;
+        }
+        if asked_about.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
+            asked_about = Some(Instant::now());
+            ask_about_strangers(&node, &hosted).await;
         }
         if hosted.is_open() {
             refresh(&hosted);

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 use conclave_pki::{Kind, TlsMaterial, api_server_config, peer_server_config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 pub use config::{Config, ConfigError, LogFormat};
@@ -66,6 +66,12 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The replica stopped by itself.
+    #[error("the replica stopped: {reason}")]
+    Stopped {
+        /// What it said.
+        reason: String,
+    },
     /// The system refused signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -89,7 +95,8 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
 
     let (stop, stopped) = watch::channel(false);
-    let node = Node::start(config, material, stopped.clone()).await?;
+    let (failed, mut failure) = mpsc::channel(1);
+    let node = Node::start(config, material, stopped.clone(), failed).await?;
     info!(name = node.name, api = %node.config.api.listen, peer = %node.config.peer.listen, "serving");
     let api = tokio::spawn(listener::serve(
         api_listener,
@@ -105,15 +112,16 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
         Arc::clone(&node.peer_counters),
         stopped,
     ));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(reason) = failure.recv() => Err(StartError::Stopped { reason }),
+    };
     info!("stopping");
     stop.send_replace(true);
     node.shutdown().await;
     let _ = tokio::join!(api, peers);
-    Ok(())
+    ended
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {

@@ -1,16 +1,16 @@
 //! One node: what it is, and the domain it hosts, if any yet.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use axum::Router;
 use conclave_crypto::HpkePrivateKey;
 use conclave_pki::{ClusterName, TlsMaterial};
 use conclave_replica::{Replica, ReplicaConfig};
 use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::ceremony::founding::PendingInit;
 use crate::config::Config;
@@ -41,6 +41,7 @@ pub(crate) struct Node {
     hosted: RwLock<Option<Arc<Hosted>>>,
     peer_router: RwLock<Router>,
     stop: watch::Receiver<bool>,
+    failed: mpsc::Sender<String>,
 }
 
 impl Node {
@@ -49,6 +50,7 @@ impl Node {
         config: Config,
         material: TlsMaterial,
         stop: watch::Receiver<bool>,
+        failed: mpsc::Sender<String>,
     ) -> Result<Arc<Self>, StartError> {
         let identity = material.identity().clone();
         let name = identity.name().to_owned();
@@ -73,6 +75,7 @@ impl Node {
             hosted: RwLock::new(None),
             peer_router: RwLock::new(Router::new()),
             stop,
+            failed,
         });
         node.set_peer_router(None);
         if let Some(domain) = domain {
@@ -151,6 +154,7 @@ impl Node {
         ));
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
         self.set_peer_router(Some(&hosted));
+        tokio::spawn(watch_replica(Arc::downgrade(self), Arc::clone(&hosted)));
         tokio::spawn(keeper::run(Arc::downgrade(self), Arc::downgrade(&hosted), self.stop.clone()));
         Ok(hosted)
     }
@@ -192,6 +196,19 @@ impl Node {
             hosted.replica.shutdown().await;
         }
         info!(requests = self.api_counters.requests_read.load(Ordering::Relaxed), "stopped");
+    }
+}
+
+/// A replica that stopped by itself, as on a disk that failed, ends the process: what went wrong
+/// must not be served over.
+async fn watch_replica(node: Weak<Node>, hosted: Arc<Hosted>) {
+    let reason = hosted.replica.stopped().await;
+    let Some(node) = node.upgrade() else { return };
+    let is_current = node.hosted().is_some_and(|current| Arc::ptr_eq(&current, &hosted));
+    if is_current && !*node.stop.borrow() {
+        error!(reason, "the replica stopped");
+        // Somebody else's failure may have been reported first.
+        let _ = node.failed.try_send(reason);
     }
 }
 

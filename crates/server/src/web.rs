@@ -95,6 +95,9 @@ fn registry(node: &Node) -> Registry {
         Unit::Seconds,
     );
     if let Some(hosted) = node.hosted() {
+        for (name, value) in hosted.replica.counters().each() {
+            counter(&mut registry, &format!("replica_{name}"), "Counted by the replica", value);
+        }
         let status = hosted.replica.status();
         let whole = Unit::Other("entries".to_owned());
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

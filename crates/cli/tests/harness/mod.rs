@@ -1,6 +1,12 @@
 //! A cluster started by `conclave dev`, and what tests do to it.
 
-#![allow(dead_code, unreachable_pub, clippy::print_stderr, clippy::missing_panics_doc, reason = "each test uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "each test uses its part"
+)]
 
 pub mod load;
 pub mod traffic;
@@ -65,7 +71,8 @@ impl Cluster {
         // Keep its standard output drained.
         std::thread::spawn(move || lines.for_each(drop));
         let info: Value =
-            serde_json::from_slice(&std::fs::read(dir.path().join("cluster.json")).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(dir.path().join("cluster.json")).unwrap())
+                .unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let nodes = info["nodes"]
             .as_array()

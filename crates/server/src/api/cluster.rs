@@ -11,7 +11,7 @@ use conclave_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::api::kms::connection;
+use crate::api::kms;
 use crate::ceremony::{founding, members, unsealing};
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
@@ -24,7 +24,7 @@ pub(crate) struct ClusterApi(pub(crate) Arc<Node>);
 /// Who calls: a client. A node's certificate is good for looking, not for ceremonies.
 fn client<T>(request: &Request<T>) -> Result<Caller, Status> {
     let meta = CallMeta::parse(request.metadata())?;
-    Ok(staircase::caller(&connection(request)?, &meta))
+    Ok(staircase::caller(&kms::client(request)?, &meta))
 }
 
 #[tonic::async_trait]

@@ -24,7 +24,7 @@ impl KmsApi {
         R: TryFrom<Response>,
     {
         let meta = CallMeta::parse(request.metadata())?;
-        let who = connection(&request)?;
+        let who = client(&request)?;
         let request =
             Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
         let hosted = self.0.require_hosted()?;
@@ -41,19 +41,25 @@ impl KmsApi {
     }
 }
 
-/// Which client is at the other end; put there by the listener.
+/// Which client is at the other end.
 ///
 /// Principals are who client certificates name. A node's certificate gets past the listener too, for
-/// status and metrics, but a node called as a principal is called is not that principal.
+/// status and metrics, but a node that is called as a principal is called is not that principal.
+pub(crate) fn client<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
+    let who = connection(request)?;
+    match who.identity.kind() {
+        Kind::Client => Ok(who),
+        Kind::Node => Err(Status::permission_denied("a node's certificate is not a client's")),
+    }
+}
+
+/// Who is at the other end; put there by the listener.
 pub(crate) fn connection<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
-    let who = request
+    request
         .extensions()
         .get::<Connection>()
-        .ok_or_else(|| Status::unauthenticated("no client certificate"))?;
-    if who.identity.kind() != Kind::Client {
-        return Err(Status::permission_denied("a node's certificate is not a client's"));
-    }
-    Ok(who.clone())
+        .cloned()
+        .ok_or_else(|| Status::unauthenticated("no client certificate"))
 }
 
 macro_rules! operations {

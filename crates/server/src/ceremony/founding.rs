@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::audited::{Happened, wait_for_time};
 use crate::config::is_host_port;
-use crate::meta::{invalid, precondition, unavailable};
+use crate::meta::{invalid, outcome_unknown, precondition, unavailable};
 use crate::node::Node;
 use crate::peer;
 
@@ -114,6 +114,15 @@ pub(crate) async fn prepare(
         creator: caller.principal.clone(),
     };
     *lock_pending(node) = Some(pending);
+    // What was dealt must not stay in memory if nobody commits it.
+    let node = Arc::downgrade(node);
+    tokio::spawn(async move {
+        tokio::time::sleep(PREPARED_FOR).await;
+        if let Some(node) = node.upgrade() {
+            let mut pending = lock_pending(&node);
+            pending.take_if(|pending| pending.init_id == init_id);
+        }
+    });
     Ok(response)
 }
 
@@ -204,8 +213,8 @@ pub(crate) async fn commit(
         Ok(_) => Err(precondition("another founding came first")),
         Err(error) => {
             warn!(%error, "founding was not committed in time");
-            Err(unavailable(format!(
-                "not known to be committed: {error}; look at `conclave status`: if the domain is not initialized, run `conclave operator init` again"
+            Err(outcome_unknown(format!(
+                "{error}; look at `conclave operator status`: if the domain is not initialized, run `conclave operator init` again"
             )))
         }
     }

@@ -49,7 +49,8 @@ pub(crate) async fn add(
     let _changing = node.changing.lock().await;
     let change = Change { node, hosted, caller, action: AdminAction::AddNodes };
     let current = change.members()?;
-    let is_member = |new: &InitMember| current.members.iter().any(|m| m.name == new.name && m.peer == new.peer);
+    let is_member =
+        |new: &InitMember| current.members.iter().any(|m| m.name == new.name && m.peer == new.peer);
     if caller.retry_of.is_some() && wanted.iter().all(is_member) {
         return Ok(());
     }
@@ -85,7 +86,11 @@ pub(crate) async fn add(
         let mut client = peer::client(node, &new.name, &new.peer, None)?;
         let request = AdmitRequest { domain_id: hosted.domain_id().0.to_vec(), raft_id };
         peer::timed(STEP_TIMEOUT, client.admit(request)).await.map_err(|status| {
-            precondition(format!("{} does not let itself be admitted: {}", new.name, status.message()))
+            precondition(format!(
+                "{} does not let itself be admitted: {}",
+                new.name,
+                status.message()
+            ))
         })?;
         info!(name = new.name, raft_id, "admitted");
         joiners.push(member_record(&new.peer, raft_id, hello));
@@ -203,11 +208,12 @@ impl Change<'_> {
         hello: &HelloResponse,
     ) -> Option<u64> {
         let admissions = self.hosted.admissions().admissions;
-        let admitted = admissions.into_iter().filter_map(|admission| admission.member).any(|member| {
-            member.name == new.name
-                && member.peer == new.peer
-                && member.enrolment_key == hello.enrolment_key
-        });
+        let admitted =
+            admissions.into_iter().filter_map(|admission| admission.member).any(|member| {
+                member.name == new.name
+                    && member.peer == new.peer
+                    && member.enrolment_key == hello.enrolment_key
+            });
         let was_member = current.former.contains(&new.name)
             || current.members.iter().any(|member| member.raft_id == hello.raft_id);
         (admitted && !was_member && hello.raft_id != 0).then_some(hello.raft_id)

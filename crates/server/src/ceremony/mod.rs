@@ -7,3 +7,4 @@ pub(crate) mod exchange;
 pub(crate) mod founding;
 pub(crate) mod members;
 pub(crate) mod unsealing;
+pub(crate) mod vouching;

@@ -8,7 +8,7 @@ use conclave_seal::node::UnsealError;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-use crate::audited::{Happened, note};
+use crate::audited::{Happened, note_or_later};
 use crate::ceremony::effects::carry_out_or_refuse;
 use crate::hosted::Hosted;
 use crate::meta::precondition;
@@ -61,7 +61,7 @@ pub(crate) async fn unseal(
         refused: refused.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     if refused.is_some() || before != after {
-        note(hosted, &happened).await?;
+        note_or_later(hosted, happened).await?;
     }
     match refused {
         None => {
@@ -89,28 +89,29 @@ pub(crate) async fn seal(
     counters: &RequestCounters,
     caller: &Caller,
 ) -> Result<(), Status> {
-    if hosted.state() == SealState::Sealed {
-        return Ok(());
-    }
-    if hosted.is_open() {
-        let request = Request::Admin(Admin {
-            action: AdminAction::SealNode,
-            resources: vec![hosted.name.clone()],
-            parameters: Vec::new(),
-            guards: std::collections::BTreeMap::new(),
-            writes: Vec::new(),
-        });
-        let allowed = staircase::authorized_here(hosted, caller, &request)?;
-        if !allowed {
-            // The denial is an operation like any other.
-            let performed =
-                staircase::perform(hosted, counters, caller, std::time::Duration::ZERO, &request)
-                    .await?;
-            return performed.into_response(&hosted.domain_name()).map(|_| ());
+    match hosted.state() {
+        SealState::Sealed => return Ok(()),
+        // It cannot read who may. Its share is in this process alone, so stopping that does it.
+        SealState::ShareReady => {
+            return Err(precondition(
+                "this node is share-ready, so it cannot tell who is an operator; stop its process to seal it",
+            ));
         }
+        SealState::Open => {}
     }
-    // A node that is only share-ready cannot read who may: losing its share costs operators a
-    // visit and gives nobody anything, so any client of the cluster may.
+    let request = Request::Admin(Admin {
+        action: AdminAction::SealNode,
+        resources: vec![hosted.name.clone()],
+        parameters: Vec::new(),
+        guards: std::collections::BTreeMap::new(),
+        writes: Vec::new(),
+    });
+    if !staircase::authorized_here(hosted, caller, &request)? {
+        // The denial is an operation like any other. Roles may have changed by the time it counts.
+        let age = std::time::Duration::ZERO;
+        let performed = staircase::perform(hosted, counters, caller, age, &request).await?;
+        performed.into_response(&hosted.domain_name())?;
+    }
     hosted.wipe();
     // The audit entry names who it was; the log, readable to others, only which certificate.
     warn!(certificate_serial = caller.certificate_serial, "sealed by order: all keys wiped");
@@ -123,5 +124,5 @@ pub(crate) async fn seal(
         resources: vec![hosted.name.clone()],
         ..Happened::default()
     };
-    note(hosted, &happened).await.map(|_| ())
+    note_or_later(hosted, happened).await
 }

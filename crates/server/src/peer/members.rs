@@ -7,7 +7,7 @@ use conclave_proto::peer::{
     AdmitRequest, AdmitResponse, FoundRequest, FoundResponse, HandOverRequest, HandOverResponse,
     HelloRequest, HelloResponse, NodeStatusRequest, NodeStatusResponse, ReleaseShareRequest,
     ReleaseShareResponse, ShareChallengeRequest, ShareChallengeResponse, StoreShareRequest,
-    StoreShareResponse,
+    StoreShareResponse, VouchRequest, VouchResponse,
 };
 use conclave_replica::Identity;
 use conclave_seal::delivery::open_request;
@@ -45,9 +45,7 @@ impl MembersApi {
             .check(hosted.raft_id().0, request.metadata())?;
         let caller = connection(request)?.identity.name().to_owned();
         if !hosted.may_call(&caller) {
-            return Err(Status::permission_denied(format!(
-                "{caller} was removed from this domain"
-            )));
+            return Err(Status::permission_denied(format!("{caller} is no member of this domain")));
         }
         Ok((node, hosted, caller))
     }
@@ -99,9 +97,15 @@ impl Members for MembersApi {
         request: Request<AdmitRequest>,
     ) -> Result<Response<AdmitResponse>, Status> {
         let node = self.node()?;
+        let caller = connection(&request)?.identity.name().to_owned();
         let request = request.into_inner();
         let domain_id = domain_id(&request.domain_id)?;
         if let Some(hosted) = node.hosted() {
+            if !hosted.knows(&caller) {
+                return Err(Status::permission_denied(format!(
+                    "{caller} is no member of this domain"
+                )));
+            }
             let same = hosted.domain_id().0 == domain_id;
             if same && hosted.raft_id().0 == request.raft_id {
                 return Ok(Response::new(AdmitResponse {}));
@@ -159,6 +163,15 @@ impl Members for MembersApi {
     ) -> Result<Response<NodeStatusResponse>, Status> {
         let (_, hosted, _) = self.meant_for_me(&request)?;
         Ok(Response::new(status::of_this_node(&hosted)))
+    }
+
+    async fn vouch(
+        &self,
+        request: Request<VouchRequest>,
+    ) -> Result<Response<VouchResponse>, Status> {
+        let (_, hosted, _) = self.meant_for_me(&request)?;
+        let is_known = hosted.is_founded() && hosted.knows(&request.get_ref().name);
+        Ok(Response::new(VouchResponse { is_known }))
     }
 
     async fn hand_over(

@@ -77,7 +77,7 @@ pub(crate) fn router(node: &Arc<Node>, hosted: Option<&Arc<Hosted>>) -> Router {
     let mut routes = Routes::new(MembersServer::new(members::MembersApi::new(node)));
     if let Some(hosted) = hosted {
         let gate = Arc::downgrade(hosted);
-        // A removed node's certificate is still good; its name is not.
+        // The certificate of a node that was removed, or never admitted, is good; its name is not.
         let guarded = InterceptorLayer::new(move |request: Request<()>| {
             let hosted = gate.upgrade().ok_or_else(|| unavailable("stopping"))?;
             let who = request
@@ -88,7 +88,7 @@ pub(crate) fn router(node: &Arc<Node>, hosted: Option<&Arc<Hosted>>) -> Router {
                 Ok(request)
             } else {
                 Err(Status::permission_denied(format!(
-                    "{} was removed from this domain",
+                    "{} is no member of this domain",
                     who.identity.name()
                 )))
             }
