@@ -116,9 +116,9 @@ fn online_a_majority_of_the_voters_must_bear_witness() {
 
     let second = cluster.nodes.iter().map(|node| node.id.clone()).find(|id| *id != first).unwrap();
     cluster.kill(&second);
-    // Reading the log is audited, so without a majority not even that begins.
-    let said = fails(&mut online(&cluster), 3);
-    assert!(said.contains("no leader answered in time"), "{said}");
+    // Nothing wrong was found, but too few were there to say so. (Reading the log is audited: without
+    // a majority not even the export begins.)
+    fails(online(&cluster).args(["--timeout", "5"]), 3);
 }
 
 #[test]

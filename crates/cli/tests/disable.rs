@@ -5,15 +5,13 @@
 mod harness;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use conclave_client::Client;
 use harness::Cluster;
 use harness::load::{self, Action, Answer, AuditLog, Op, send};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 const NODES: usize = 3;
@@ -48,58 +46,45 @@ fn no_use_between_disable_and_enable_in_1000_rounds() {
     log.replay();
 }
 
-/// What users and controller share.
-#[derive(Default)]
-struct Stage {
-    /// Counts the acknowledged changes.
-    phase: AtomicUsize,
-    stop: AtomicBool,
-}
-
 /// The changes in order, beginning with the creation, and every use.
 async fn rounds(cluster: &Cluster) -> (Vec<Op>, Vec<Op>) {
     let controllers: Vec<Client> =
         (0..NODES).map(|node| load::client(cluster, node, PATIENCE)).collect();
     let created = send(&controllers[0], Action::CreateKey).await;
-    let Some((_, Answer::Key { arn: key, .. })) = created.acknowledged() else {
-        panic!("{created:?}")
-    };
+    let Some((_, Answer::Key { arn, .. })) = created.acknowledged() else { panic!("{created:?}") };
+    let key = arn.clone();
 
-    let stage = Arc::new(Stage::default());
+    // Counts the acknowledged changes.
+    let (phase, phases) = watch::channel(1);
     let (report, mut reports) = mpsc::unbounded_channel();
     let users: Vec<_> = (0..NODES * USERS_PER_NODE)
         .map(|number| {
             let node = number % NODES;
             let client = load::client(cluster, node, PATIENCE).at_first();
-            let (key, stage) = (key.clone(), Arc::clone(&stage));
-            tokio::spawn(one_user(client, node, key, stage, report.clone()))
+            tokio::spawn(one_user(client, node, key.clone(), phases.clone(), report.clone()))
         })
         .collect();
 
-    let mut changes = vec![created.clone()];
+    let mut changes = vec![created];
     for round in 0..ROUNDS {
-        let controller = &controllers[round % NODES];
-        all_nodes_used(&mut reports, &stage).await;
         for action in
             [Action::DisableKey { key: key.clone() }, Action::EnableKey { key: key.clone() }]
         {
-            let change = send(controller, action).await;
+            all_nodes_used(&mut reports, changes.len()).await;
+            let change = send(&controllers[round % NODES], action).await;
             assert!(change.acknowledged().is_some(), "round {round}: {change:?}");
             changes.push(change);
-            stage.phase.fetch_add(1, Ordering::SeqCst);
-            if changes.len() % 2 == 0 {
-                all_nodes_used(&mut reports, &stage).await;
-            }
+            phase.send_replace(changes.len());
         }
     }
-    stage.stop.store(true, Ordering::SeqCst);
+    all_nodes_used(&mut reports, changes.len()).await;
+    drop(phase);
     let uses = futures::future::join_all(users).await.into_iter().flat_map(Result::unwrap);
     (changes, uses.collect())
 }
 
 /// Waits until each node has decided a use that began in this phase.
-async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, stage: &Stage) {
-    let phase = stage.phase.load(Ordering::SeqCst);
+async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, phase: usize) {
     let mut nodes = BTreeSet::new();
     while nodes.len() < NODES {
         let report = timeout(PATIENCE, reports.recv()).await.expect("every node decides uses");
@@ -107,17 +92,20 @@ async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, s
     }
 }
 
-/// Encrypts at one node again and again.
+/// Encrypts at one node, once in every phase: the first user of a node to be answered lets the
+/// controller go on, so the others' uses run into the next change.
 async fn one_user(
     client: Client,
     node: usize,
     key: String,
-    stage: Arc<Stage>,
+    mut phases: watch::Receiver<usize>,
     report: mpsc::UnboundedSender<(usize, usize)>,
 ) -> Vec<Op> {
     let mut ops = Vec::new();
-    while !stage.stop.load(Ordering::SeqCst) {
-        let phase = stage.phase.load(Ordering::SeqCst);
+    phases.mark_changed();
+    // An error here is the controller's end.
+    while let Ok(()) = phases.changed().await {
+        let phase = *phases.borrow_and_update();
         let plaintext = format!("use {} in phase {phase}", ops.len()).into_bytes();
         let op = send(&client, Action::Encrypt { key: key.clone(), plaintext }).await;
         if op.revision().is_some() {

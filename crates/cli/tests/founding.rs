@@ -224,18 +224,15 @@ fn killed_right_after_the_commit_all_founders_come_back_founded() {
     for id in THREE {
         assert_eq!(nodes.status(id).unwrap()["audit_verifier_key"], key.as_str());
     }
-    // The founder is an operator, nothing else, and can let auditors in: itself, for instance.
-    run(nodes.cli_at("n1").args([
-        "principal",
-        "create",
-        "ops",
-        "--role",
-        "operator",
-        "--role",
-        "auditor",
-    ]));
+    // Whoever founded is an operator and no auditor, but can let one in.
+    run(nodes.cli_at("n1").args(["principal", "create", "auditor", "--role", "auditor"]));
+    let pki = nodes.dir.path().join("pki");
     let mut verify = nodes.cli_at("n3");
-    verify.env("CONCLAVE_AUDIT_KEY", key).args(["--output", "json", "audit", "verify"]);
+    verify
+        .env("CONCLAVE_CLIENT_CERT", pki.join("auditor.pem"))
+        .env("CONCLAVE_CLIENT_KEY", pki.join("auditor.key"))
+        .env("CONCLAVE_AUDIT_KEY", key)
+        .args(["--output", "json", "audit", "verify"]);
     assert_eq!(json(&mut verify).unwrap()["voters_agreeing"], 3);
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::StartError;
+use crate::error::StartError;
 use crate::listener::serve;
 use crate::node::ApiApp;
 

@@ -37,7 +37,12 @@ const BELONGS_EVERY: Duration = Duration::from_secs(5);
 /// How long one of them may take to answer that.
 const BELONGS_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
+/// Starts the loop; it ends with the node, with the domain, or when told to stop.
+pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
+    tokio::spawn(run(Arc::downgrade(node), Arc::downgrade(hosted), stop));
+}
+
+async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
     let Some(mut applied) = hosted.upgrade().map(|hosted| hosted.replica.applied_watch()) else {
         return;
     };
@@ -106,7 +111,7 @@ struct Seen {
     operator: Option<BlobDigest>,
 }
 
-fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::FolderError> {
+fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::folder::FolderError> {
     let (epoch, operator) = {
         let view = hosted.replica.view();
         (

@@ -7,8 +7,10 @@ mod api;
 mod audited;
 mod ceremony;
 mod config;
+mod counters;
 mod dialer;
 mod echo;
+mod error;
 mod folder;
 mod hosted;
 mod keeper;
@@ -16,6 +18,7 @@ mod listener;
 mod meta;
 mod node;
 mod peer;
+mod pending;
 mod refusals;
 mod staircase;
 mod status;
@@ -33,49 +36,10 @@ use tracing::info;
 
 pub use config::{Config, ConfigError, LogFormat};
 pub use echo::echo;
+pub use error::StartError;
 pub use folder::FolderError;
 
-use crate::node::{ApiApp, Node, PeerApp};
-
-/// Why a node did not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The certificate, key or authority.
-    #[error(transparent)]
-    Material(#[from] conclave_pki::MaterialError),
-    /// They do not make a TLS configuration.
-    #[error(transparent)]
-    Tls(#[from] conclave_pki::ConfigError),
-    /// The data folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The log, the snapshot, the audit segments or the index.
-    #[error(transparent)]
-    Replica(#[from] conclave_replica::StartError),
-    /// A wrapped share.
-    #[error("a wrapped share in the data folder is damaged: {0}")]
-    Share(#[from] conclave_seal::wrapped::WrappedShareError),
-    /// A port.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// Which one.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The replica stopped by itself.
-    #[error("the replica stopped: {reason}")]
-    Stopped {
-        /// What it said.
-        reason: String,
-    },
-    /// The system refused signals.
-    #[error("cannot wait for signals: {0}")]
-    Signals(#[source] std::io::Error),
-}
+use crate::node::{ApiApp, Attachments, Node, PeerApp};
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT).
 ///
@@ -94,9 +58,10 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
 
+    let attachments = Attachments { peer_router: peer::router, keeper: keeper::start };
     let (stop, stopped) = watch::channel(false);
     let (failed, mut failure) = mpsc::channel(1);
-    let node = Node::start(config, material, stopped.clone(), failed).await?;
+    let node = Node::start(config, material, attachments, stopped.clone(), failed).await?;
     info!(name = node.name, api = %node.config.api.listen, peer = %node.config.peer.listen, "serving");
     let api = tokio::spawn(listener::serve(
         api_listener,

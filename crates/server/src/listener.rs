@@ -6,11 +6,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use conclave_pki::{Identity, peer_identity};
+use conclave_pki::{Identity, Kind, peer_identity};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 use tracing::{debug, warn};
+
+use crate::counters::ListenerCounters;
 
 /// Connections at once on one listener; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -41,12 +43,30 @@ pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
 }
 
-/// Counts of one listener, for metrics.
-#[derive(Debug, Default)]
-pub(crate) struct ListenerCounters {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) handshake_failures: AtomicU64,
-    pub(crate) requests_read: AtomicU64,
+impl Connection {
+    /// Whose request this is; the listener put it there.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, tonic::Status> {
+        request
+            .extensions()
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| tonic::Status::unauthenticated("no certificate"))
+    }
+
+    /// Whose request this is, if it is a client's.
+    ///
+    /// Principals are who client certificates name. A node's certificate gets past the listener
+    /// too, for status and metrics, but a node that is called as a principal is called is not that
+    /// principal.
+    pub(crate) fn of_client<T>(request: &tonic::Request<T>) -> Result<Self, tonic::Status> {
+        let who = Self::of(request)?;
+        match who.identity.kind() {
+            Kind::Client => Ok(who),
+            Kind::Node => {
+                Err(tonic::Status::permission_denied("a node's certificate is not a client's"))
+            }
+        }
+    }
 }
 
 /// What answers requests: given anew for each, since a node that joins a domain starts to offer more.

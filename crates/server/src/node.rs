@@ -12,15 +12,24 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use tracing::{error, info, warn};
 
-use crate::ceremony::founding::PendingInit;
 use crate::config::Config;
+use crate::counters::{ListenerCounters, RequestCounters};
 use crate::dialer::Dialer;
+use crate::error::StartError;
 use crate::folder::{DomainFolder, Folder};
 use crate::hosted::Hosted;
-use crate::listener::{App, ListenerCounters};
+use crate::listener::App;
 use crate::meta::precondition;
-use crate::web::RequestCounters;
-use crate::{StartError, keeper, peer};
+use crate::pending::PendingInit;
+
+/// What a node sets going when it takes up a domain; given by whoever stands above both.
+#[derive(Clone, Copy)]
+pub(crate) struct Attachments {
+    /// The routes of the peer listener, with and without a domain.
+    pub(crate) peer_router: fn(&Arc<Node>, Option<&Arc<Hosted>>) -> Router,
+    /// Starts the loop that keeps a domain.
+    pub(crate) keeper: fn(&Arc<Node>, &Arc<Hosted>, watch::Receiver<bool>),
+}
 
 /// A node and everything its listeners share.
 pub(crate) struct Node {
@@ -40,6 +49,7 @@ pub(crate) struct Node {
     certificate_expiry: i64,
     hosted: RwLock<Option<Arc<Hosted>>>,
     peer_router: RwLock<Router>,
+    attachments: Attachments,
     stop: watch::Receiver<bool>,
     failed: mpsc::Sender<String>,
 }
@@ -49,6 +59,7 @@ impl Node {
     pub(crate) async fn start(
         config: Config,
         material: TlsMaterial,
+        attachments: Attachments,
         stop: watch::Receiver<bool>,
         failed: mpsc::Sender<String>,
     ) -> Result<Arc<Self>, StartError> {
@@ -74,6 +85,7 @@ impl Node {
             certificate_expiry,
             hosted: RwLock::new(None),
             peer_router: RwLock::new(Router::new()),
+            attachments,
             stop,
             failed,
         });
@@ -155,12 +167,12 @@ impl Node {
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
         self.set_peer_router(Some(&hosted));
         tokio::spawn(watch_replica(Arc::downgrade(self), Arc::clone(&hosted)));
-        tokio::spawn(keeper::run(Arc::downgrade(self), Arc::downgrade(&hosted), self.stop.clone()));
+        (self.attachments.keeper)(self, &hosted, self.stop.clone());
         Ok(hosted)
     }
 
     fn set_peer_router(self: &Arc<Self>, hosted: Option<&Arc<Hosted>>) {
-        let router = peer::router(self, hosted);
+        let router = (self.attachments.peer_router)(self, hosted);
         *self.peer_router.write().unwrap_or_else(PoisonError::into_inner) = router;
     }
 

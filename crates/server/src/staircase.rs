@@ -14,11 +14,11 @@ use conclave_store::Revision;
 use tonic::Status;
 use tracing::error;
 
+use crate::counters::RequestCounters;
 use crate::hosted::Hosted;
 use crate::listener::Connection;
 use crate::meta::{CallMeta, outcome_unknown, put_revision, unavailable};
 use crate::refusals::to_status;
-use crate::web::RequestCounters;
 
 /// How long a request may wait for the quorum. A client tries again elsewhere with the same id.
 const DEADLINE: Duration = Duration::from_secs(8);

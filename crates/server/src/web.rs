@@ -4,7 +4,7 @@
 //! 503 with the reason. `/metrics`: Prometheus text.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,18 +16,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::listener::ListenerCounters;
+use crate::counters::ListenerCounters;
 use crate::node::Node;
-
-/// What the staircase counts.
-#[derive(Debug, Default)]
-pub(crate) struct RequestCounters {
-    pub(crate) committed: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
-    pub(crate) unavailable: AtomicU64,
-    pub(crate) outcome_unknown: AtomicU64,
-}
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()

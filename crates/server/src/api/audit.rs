@@ -22,8 +22,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::api::kms::client;
 use crate::hosted::Hosted;
+use crate::listener::Connection;
 use crate::meta::{CallMeta, invalid, put_revision, unavailable};
 use crate::node::Node;
 use crate::staircase::{caller, perform};
@@ -47,7 +47,7 @@ impl AuditApi {
         parameters: Vec<(String, String)>,
     ) -> Result<(Arc<Hosted>, conclave_store::Revision), Status> {
         let meta = CallMeta::parse(request.metadata())?;
-        let who = client(request)?;
+        let who = Connection::of_client(request)?;
         let hosted = self.0.require_hosted()?;
         let reading = KmsRequest::ReadAudit(ReadAudit { export, parameters });
         let caller = caller(&who, &meta);

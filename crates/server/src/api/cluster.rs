@@ -11,8 +11,8 @@ use conclave_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::api::kms;
 use crate::ceremony::{founding, members, unsealing};
+use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
 use crate::staircase;
@@ -24,7 +24,7 @@ pub(crate) struct ClusterApi(pub(crate) Arc<Node>);
 /// Who calls: a client. A node's certificate is good for looking, not for ceremonies.
 fn client<T>(request: &Request<T>) -> Result<Caller, Status> {
     let meta = CallMeta::parse(request.metadata())?;
-    Ok(staircase::caller(&kms::client(request)?, &meta))
+    Ok(staircase::caller(&Connection::of_client(request)?, &meta))
 }
 
 #[tonic::async_trait]

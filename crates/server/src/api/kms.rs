@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use conclave_kms::{Refusal, Request, Response};
-use conclave_pki::Kind;
 use conclave_proto::v1::{self, kms_server::Kms};
 use tonic::Status;
 
@@ -24,7 +23,7 @@ impl KmsApi {
         R: TryFrom<Response>,
     {
         let meta = CallMeta::parse(request.metadata())?;
-        let who = client(&request)?;
+        let who = Connection::of_client(&request)?;
         let request =
             Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
         let hosted = self.0.require_hosted()?;
@@ -39,27 +38,6 @@ impl KmsApi {
         put_revision(response.metadata_mut(), &domain, revision);
         Ok(response)
     }
-}
-
-/// Which client is at the other end.
-///
-/// Principals are who client certificates name. A node's certificate gets past the listener too, for
-/// status and metrics, but a node that is called as a principal is called is not that principal.
-pub(crate) fn client<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
-    let who = connection(request)?;
-    match who.identity.kind() {
-        Kind::Client => Ok(who),
-        Kind::Node => Err(Status::permission_denied("a node's certificate is not a client's")),
-    }
-}
-
-/// Who is at the other end; put there by the listener.
-pub(crate) fn connection<T>(request: &tonic::Request<T>) -> Result<Connection, Status> {
-    request
-        .extensions()
-        .get::<Connection>()
-        .cloned()
-        .ok_or_else(|| Status::unauthenticated("no client certificate"))
 }
 
 macro_rules! operations {

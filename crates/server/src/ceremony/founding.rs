@@ -17,7 +17,7 @@ use conclave_proto::record::Member;
 use conclave_proto::v1::{InitMember, PrepareInitRequest, PrepareInitResponse};
 use conclave_replica::{Decided, PeerNode};
 use conclave_seal::operator_share::OperatorSplit;
-use conclave_seal::{DomainId, Founding, FoundingInput, RaftId, found};
+use conclave_seal::{DomainId, FoundingInput, RaftId, found};
 use conclave_store::{Revision, TxnBody};
 use tonic::Status;
 use tracing::{info, warn};
@@ -27,6 +27,7 @@ use crate::config::is_host_port;
 use crate::meta::{invalid, outcome_unknown, precondition, unavailable};
 use crate::node::Node;
 use crate::peer;
+use crate::pending::{Founder, PendingInit};
 
 /// Founders at most; more nodes can be added later.
 const FOUNDERS_MAX: usize = 9;
@@ -34,24 +35,6 @@ const FOUNDERS_MAX: usize = 9;
 const PREPARED_FOR: Duration = Duration::from_secs(600);
 /// How long the founders may take to answer, elect a leader and commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Everything dealt, nothing committed. In memory only.
-pub(crate) struct PendingInit {
-    init_id: [u8; 16],
-    prepared: Instant,
-    founders: Vec<Founder>,
-    founding: Founding,
-    domain_id: [u8; 16],
-    creator: String,
-}
-
-struct Founder {
-    name: String,
-    peer: String,
-    raft_id: u64,
-    /// The domain of an unfinished founding that this one replaces.
-    replaces: Vec<u8>,
-}
 
 /// Deals in memory and gives the operators their shares.
 pub(crate) async fn prepare(

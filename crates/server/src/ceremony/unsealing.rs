@@ -10,11 +10,11 @@ use tracing::{info, warn};
 
 use crate::audited::{Happened, note_or_later};
 use crate::ceremony::effects::carry_out_or_refuse;
+use crate::counters::RequestCounters;
 use crate::hosted::Hosted;
 use crate::meta::precondition;
 use crate::refusals::named;
 use crate::staircase;
-use crate::web::RequestCounters;
 
 /// Operator shares taken in one call; a domain has at most 16.
 const SHARES_PER_CALL_MAX: usize = 16;

@@ -13,10 +13,10 @@ use conclave_replica::Identity;
 use conclave_seal::delivery::open_request;
 use tonic::{Request, Response, Status};
 
-use crate::api::kms::connection;
 use crate::ceremony::effects::carry_out_or_refuse;
 use crate::ceremony::exchange;
 use crate::hosted::Hosted;
+use crate::listener::Connection;
 use crate::meta::{invalid, precondition, unavailable};
 use crate::node::Node;
 use crate::status;
@@ -43,7 +43,7 @@ impl MembersApi {
         let hosted = node.require_hosted()?;
         Identity::new(node.cluster.as_ref(), hosted.domain_id().0)
             .check(hosted.raft_id().0, request.metadata())?;
-        let caller = connection(request)?.identity.name().to_owned();
+        let caller = Connection::of(request)?.identity.name().to_owned();
         if !hosted.may_call(&caller) {
             return Err(Status::permission_denied(format!("{caller} is no member of this domain")));
         }
@@ -97,7 +97,7 @@ impl Members for MembersApi {
         request: Request<AdmitRequest>,
     ) -> Result<Response<AdmitResponse>, Status> {
         let node = self.node()?;
-        let caller = connection(&request)?.identity.name().to_owned();
+        let caller = Connection::of(&request)?.identity.name().to_owned();
         let request = request.into_inner();
         let domain_id = domain_id(&request.domain_id)?;
         if let Some(hosted) = node.hosted() {
@@ -192,7 +192,7 @@ fn domain_id(bytes: &[u8]) -> Result<[u8; 16], Status> {
     bytes.try_into().map_err(|_| invalid("a domain id has 16 bytes"))
 }
 
-fn start_failed(error: crate::StartError) -> Status {
+fn start_failed(error: crate::error::StartError) -> Status {
     tracing::error!(%error, "the domain cannot be taken up");
     unavailable(format!("the domain cannot be taken up here: {error}"))
 }

@@ -1,0 +1,21 @@
+//! What the listeners and the staircase count, for metrics.
+
+use std::sync::atomic::AtomicU64;
+
+/// Counts of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerCounters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) handshake_failures: AtomicU64,
+    pub(crate) requests_read: AtomicU64,
+}
+
+/// Counts of operations.
+#[derive(Debug, Default)]
+pub(crate) struct RequestCounters {
+    pub(crate) committed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) unavailable: AtomicU64,
+    pub(crate) outcome_unknown: AtomicU64,
+}
