@@ -13,7 +13,7 @@ use conclave_pki::{Kind, TlsFiles, TlsMaterial};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::{args::Global, error::CliError, output::Format};
+use crate::{error::CliError, global::Global, output::Format};
 
 /// A wait shorter than this needs no words.
 const SPINNER_AFTER: Duration = Duration::from_millis(400);

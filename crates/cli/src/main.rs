@@ -1,7 +1,8 @@
 //! The `conclave` command: parse, connect, do one thing, say what happened in the exit code.
 //!
 //! Each command is a module under `commands` with its arguments and a `run`. What they share is in
-//! `app` (whom to call), `error` (exit codes), `output`, `files` and `values` (what flags hold).
+//! `app` (whom to call, by the flags of `global`), `error` (exit codes), `output`, `files` and `values`
+//! (what flags hold).
 
 mod app;
 mod args;
@@ -10,6 +11,7 @@ mod commands;
 mod dev;
 mod error;
 mod files;
+mod global;
 mod output;
 mod server;
 mod time;
@@ -17,7 +19,7 @@ mod values;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     app::App,
@@ -62,6 +64,6 @@ async fn run(app: &App, command: Command) -> Result<(), CliError> {
         Command::Audit(command) => commands::audit::run(app, command).await,
         Command::Bench(args) => bench::run(app, &args).await,
         Command::BenchEcho(args) => bench::serve_echo(&args).await,
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     }
 }

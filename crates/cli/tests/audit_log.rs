@@ -1,6 +1,6 @@
 //! The audit log of a running cluster: exported, verified, cut, changed, and searched.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where this does")]
+#![allow(clippy::unwrap_used, reason = "a test fails where this does")]
 
 mod harness;
 

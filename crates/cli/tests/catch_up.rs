@@ -1,6 +1,10 @@
 //! A node that was away, and what it takes to bring it back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where this does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails where this does, and says what it saw"
+)]
 
 mod harness;
 

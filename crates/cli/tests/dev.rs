@@ -6,12 +6,14 @@ mod harness;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use harness::{Cluster, LONG, conclave, json, run, wait_for};
+use rustix::fs::inotify;
 use serde_json::Value;
 
 #[test]
@@ -79,30 +81,23 @@ fn a_folder_that_is_not_empty_is_refused_and_left_alone() {
 #[test]
 fn ready_is_said_only_when_everything_is_in_place() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("new");
+    let dir = folder.path().to_owned();
     let published = ["pki", "operator-shares", "env", "cluster.json"];
-    let is_there = |name: &&str| dir.join(name).exists();
-    let mut dev = std::thread::scope(|scope| {
-        // Whoever looks sees them come in this order, the last one last.
-        let watching = scope.spawn(|| {
-            let mut nothing_at_first = false;
-            wait_for("the last of them", LONG, || {
-                // Looked at last to first: what stands before is there already.
-                let mut there: Vec<&str> = published.into_iter().rev().filter(is_there).collect();
-                there.reverse();
-                assert!(published.starts_with(&there), "without what stands before: {there:?}");
-                nothing_at_first |= there.is_empty();
-                (there.len() == published.len()).then_some(())
-            });
-            assert!(nothing_at_first, "something is there while the cluster is founded");
-        });
-        let dev = start(self::dev(&dir, 3));
-        // The very next thing after the line: no waiting.
-        let missing: Vec<&str> = published.into_iter().filter(|name| !is_there(name)).collect();
-        assert!(missing.is_empty(), "ready without {missing:?}");
-        watching.join().unwrap();
-        dev
-    });
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &dir, inotify::WatchFlags::MOVED_TO).unwrap();
+    let mut dev = start(dev(&dir, 3));
+    // The very next thing after the line: no waiting. Each was renamed into place whole, and
+    // whoever waits for the last of them finds all.
+    let missing: Vec<&str> =
+        published.into_iter().filter(|name| !dir.join(name).exists()).collect();
+    assert!(missing.is_empty(), "ready without {missing:?}");
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut renamed = Vec::new();
+    while let Ok(event) = events.next() {
+        renamed.push(event.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    assert_eq!(renamed, published);
 
     let cluster: Value =
         serde_json::from_slice(&fs::read(dir.join("cluster.json")).unwrap()).unwrap();

@@ -54,14 +54,17 @@ async fn rounds(cluster: &Cluster) -> (Vec<Op>, Vec<Op>) {
     let Some((_, Answer::Key { arn, .. })) = created.acknowledged() else { panic!("{created:?}") };
     let key = arn.clone();
 
-    // Counts the acknowledged changes.
-    let (phase, phases) = watch::channel(1);
+    let (moment, moments) = watch::channel(Moment { changes: 1, changing: false });
     let (report, mut reports) = mpsc::unbounded_channel();
     let users: Vec<_> = (0..NODES * USERS_PER_NODE)
         .map(|number| {
-            let node = number % NODES;
-            let client = load::client(cluster, node, PATIENCE).at_first();
-            tokio::spawn(one_user(client, node, key.clone(), phases.clone(), report.clone()))
+            let user = User {
+                client: load::client(cluster, number, PATIENCE).at_first(),
+                node: number % NODES,
+                races: number >= NODES,
+                key: key.clone(),
+            };
+            tokio::spawn(user.run(moments.clone(), report.clone()))
         })
         .collect();
 
@@ -71,50 +74,76 @@ async fn rounds(cluster: &Cluster) -> (Vec<Op>, Vec<Op>) {
             [Action::DisableKey { key: key.clone() }, Action::EnableKey { key: key.clone() }]
         {
             all_nodes_used(&mut reports, changes.len()).await;
+            moment.send_modify(|moment| moment.changing = true);
             let change = send(&controllers[round % NODES], action).await;
             assert!(change.acknowledged().is_some(), "round {round}: {change:?}");
             changes.push(change);
-            phase.send_replace(changes.len());
+            moment.send_replace(Moment { changes: changes.len(), changing: false });
         }
     }
     all_nodes_used(&mut reports, changes.len()).await;
-    drop(phase);
+    drop(moment);
     let uses = futures::future::join_all(users).await.into_iter().flat_map(Result::unwrap);
     (changes, uses.collect())
 }
 
-/// Waits until each node has decided a use that began in this phase.
-async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, phase: usize) {
+/// How far the controller is.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// So many changes are acknowledged, the creation included.
+    changes: usize,
+    /// The next one is being sent.
+    changing: bool,
+}
+
+/// Waits until each node has decided a use that began after so many changes.
+async fn all_nodes_used(reports: &mut mpsc::UnboundedReceiver<(usize, usize)>, changes: usize) {
     let mut nodes = BTreeSet::new();
     while nodes.len() < NODES {
         let report = timeout(PATIENCE, reports.recv()).await.expect("every node decides uses");
-        nodes.extend(report.filter(|(_, began_in)| *began_in == phase).map(|(node, _)| node));
+        nodes.extend(report.filter(|(_, after)| *after == changes).map(|(node, _)| node));
     }
 }
 
-/// Encrypts at one node, once in every phase: the first user of a node to be answered lets the
-/// controller go on, so the others' uses run into the next change.
-async fn one_user(
+/// Encrypts at one node.
+struct User {
     client: Client,
     node: usize,
+    /// Against each change, or else once each change is acknowledged.
+    races: bool,
     key: String,
-    mut phases: watch::Receiver<usize>,
-    report: mpsc::UnboundedSender<(usize, usize)>,
-) -> Vec<Op> {
-    let mut ops = Vec::new();
-    phases.mark_changed();
-    // An error here is the controller's end.
-    while let Ok(()) = phases.changed().await {
-        let phase = *phases.borrow_and_update();
-        let plaintext = format!("use {} in phase {phase}", ops.len()).into_bytes();
-        let op = send(&client, Action::Encrypt { key: key.clone(), plaintext }).await;
-        if op.revision().is_some() {
-            // After the last round nobody listens.
-            let _ = report.send((node, phase));
+}
+
+impl User {
+    async fn run(
+        self,
+        mut moments: watch::Receiver<Moment>,
+        report: mpsc::UnboundedSender<(usize, usize)>,
+    ) -> Vec<Op> {
+        let mut ops = Vec::new();
+        moments.mark_changed();
+        // An error here is the controller's end.
+        while let Ok(()) = moments.changed().await {
+            let Moment { changes, changing } = *moments.borrow_and_update();
+            if changing != self.races {
+                continue;
+            }
+            loop {
+                let plaintext = format!("use {} after {changes} changes", ops.len()).into_bytes();
+                let action = Action::Encrypt { key: self.key.clone(), plaintext };
+                ops.push(send(&self.client, action).await);
+                // Under too much load a leader may change: who waits for this user needs an answer.
+                if self.races || ops.last().is_some_and(|op| op.revision().is_some()) {
+                    break;
+                }
+            }
+            if !self.races {
+                // After the last round nobody listens.
+                let _ = report.send((self.node, changes));
+            }
         }
-        ops.push(op);
+        ops
     }
-    ops
 }
 
 /// By revisions, a use succeeds exactly if the change before it left the key enabled.

@@ -242,6 +242,6 @@ fn print(ops: &[Op], kills: &[(String, Instant, Instant)]) {
             .map(|op| op.ended)
             .min();
         let after = success.map(|success| success - *began);
-        eprintln!("killed {node}, which led: next success after {after:.0?}");
+        eprintln!("killed {node}, which led: next success after {after:.2?}");
     }
 }

@@ -1,11 +1,15 @@
 //! Founding: once, by nodes that all take part, and again if it broke off before it counted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where this does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails where this does, and says what it saw"
+)]
 
 mod harness;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::SystemTime;
 
@@ -42,7 +46,7 @@ impl Nodes {
         let log = self.dir.path().join(id).join("log");
         let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
         let child = conclave()
-            .args(["server", "--config"])
+            .args(["server", "--die-with-parent", &std::process::id().to_string(), "--config"])
             .arg(&self.node(id).config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -121,7 +125,7 @@ impl Nodes {
         founded
     }
 
-    fn unseal(&self, id: &str, shares: &PathBuf) {
+    fn unseal(&self, id: &str, shares: &Path) {
         wait_for(&format!("{id} to take shares"), LONG, || {
             let mut command = self.cli_at(id);
             command.args(["operator", "unseal"]);
@@ -305,4 +309,55 @@ fn a_founding_that_broke_off_can_be_repeated() {
         (heads.len() == 1).then_some(heads)
     });
     assert_ne!(heads[0], "\"\"");
+}
+
+/// Every founder has its share and two of three die: the first txn is committed or it is not, and
+/// either way there is a way on.
+#[test]
+fn killed_before_the_first_txn_a_domain_is_founded_or_can_be_founded() {
+    let mut nodes = Nodes::start(&THREE);
+    let prepared = prepare(&nodes, "n1");
+    let shares = nodes.dir.path().join("prepared");
+    std::fs::create_dir(&shares).unwrap();
+    for (number, share) in (1..).zip(&prepared.operator_shares) {
+        std::fs::write(shares.join(format!("operator-share-{number}")), share).unwrap();
+    }
+    // Shares are delivered in the order of the members.
+    let domains = nodes.node("n3").data_dir.join("domains");
+    let (committed, pids) = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| commit(&nodes, "n1", prepared.init_id.clone()));
+        wait_for("n3 to have its share", LONG, || {
+            let domain = std::fs::read_dir(&domains).ok()?.next()?.unwrap().path();
+            domain.join("shares/1").exists().then_some(())
+        });
+        let pids = ["n2", "n3"].map(|id| nodes.running[id].id().to_string());
+        run(Command::new("kill").arg("-9").args(&pids));
+        (committing.join().unwrap(), pids)
+    });
+    eprintln!("{pids:?} killed; committing: {committed:?}");
+    for id in ["n2", "n3"] {
+        nodes.running.remove(id).unwrap().wait().unwrap();
+        nodes.run(id);
+    }
+    let is_founded =
+        |id: &str| nodes.status(id).is_some_and(|status| status["initialized"] == true);
+    // The group goes on from what is in the log, if it was formed.
+    if let Err(said) = &committed {
+        wait_for("a leader, or nothing to lead", LONG, || {
+            (said.contains("cannot be formed") || nodes.status("n1")?["leader"].is_string())
+                .then_some(())
+        });
+    } else {
+        wait_for("what was acknowledged", LONG, || is_founded("n1").then_some(()));
+    }
+    let (output, again) = nodes.init("n1", &THREE, "2-of-3");
+    let shares = if output.status.success() {
+        assert!(committed.is_err(), "founded twice");
+        again
+    } else {
+        refused(&output, 1, "founding works once");
+        shares
+    };
+    THREE.iter().for_each(|id| nodes.unseal(id, &shares));
+    nodes.wait_open(&THREE);
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tonic::Code;
 
 use crate::{
-    endpoint::Endpoint, methods::PLAINTEXT_BYTES_MAX, request_id::RequestId, revision::Revision,
+    endpoint::Endpoint, limits::PLAINTEXT_BYTES_MAX, request_id::RequestId, revision::Revision,
 };
 
 /// Why a call gave no answer.

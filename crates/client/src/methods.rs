@@ -8,14 +8,9 @@ use tonic::transport::Channel;
 use crate::{
     call::{Client, Effect, Reply},
     error::ClientError,
+    limits::{MESSAGE_BYTES_MAX, PLAINTEXT_BYTES_MAX},
     stream::ItemStream,
 };
-
-/// The largest plaintext that Encrypt takes.
-pub const PLAINTEXT_BYTES_MAX: usize = 4096;
-
-/// The largest message in either direction.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 macro_rules! unary {
     ($connect:ident: $($(#[$doc:meta])* $effect:ident $method:ident($request:ident) -> $response:ident;)*) => {

@@ -12,14 +12,7 @@ use zeroize::Zeroize;
 
 use crate::hmac::hmac_sha256;
 use crate::secret::Key;
-
-/// A source of uniformly random bytes.
-///
-/// It cannot fail: an implementation that can get no randomness must not return.
-pub trait Entropy: Send {
-    /// Overwrites all of `out`.
-    fn fill(&mut self, out: &mut [u8]);
-}
+pub use crate::source::Entropy;
 
 /// The operating system's randomness, through aws-lc-rs.
 #[derive(Debug, Default, Clone, Copy)]

@@ -18,6 +18,7 @@ pub mod hmac;
 pub mod hpke;
 pub mod secret;
 pub mod sharing;
+mod source;
 
 pub use aead::OpenError;
 pub use digest::sha256;

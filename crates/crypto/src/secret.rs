@@ -9,7 +9,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use crate::entropy::Entropy;
+use crate::source::Entropy;
 
 /// Length of a [`Key`], in bytes.
 pub const KEY_LEN: usize = 32;

@@ -5,10 +5,11 @@ use conclave_proto::record;
 use conclave_seal::Keyring;
 use prost::Message;
 
-use crate::decide::DecideError;
+use crate::exception::Exception;
 use crate::key_ref::KeyId;
+use crate::plan::DecideError;
 use crate::records::KeyState;
-use crate::refusal::{Exception, Refusal};
+use crate::refusal::Refusal;
 use crate::response::Response;
 
 /// How much is kept of a refusal's message, in bytes: the whole answer has at most

@@ -6,7 +6,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::refusal::{Invalid, Refusal};
+use crate::invalid::Invalid;
+use crate::refusal::Refusal;
 
 /// The longest text that names a key, in bytes: no ARN of ours is longer, nor is one that we audit.
 const KEY_REF_BYTES_MAX: usize = 512;

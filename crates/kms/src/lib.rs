@@ -10,17 +10,22 @@
 //!
 //! Start reading at [`decide`](decide()), which every request goes through; then one file for each verb.
 
+mod action;
 mod administration;
 mod answer;
 mod audit_entry;
 mod authorize;
 mod cache;
 pub mod ciphertext;
+mod ctx;
 mod decide;
+mod exception;
 pub mod fields;
+mod invalid;
 mod key_ref;
 mod keys;
 mod parse;
+mod plan;
 mod principals;
 mod reads;
 mod records;
@@ -31,13 +36,17 @@ mod response;
 mod usage;
 mod work;
 
-pub use authorize::Action;
+pub use action::Action;
 pub use cache::{CACHE_ENTRIES_MAX, Cache};
-pub use decide::{Caller, Ctx, DecideError, Plan, decide};
+pub use ctx::{Caller, Ctx};
+pub use decide::decide;
+pub use exception::{Exception, Fault, GrpcCode};
+pub use invalid::{Invalid, InvalidTags};
 pub use key_ref::{AliasName, DomainInfo, KeyId, KeyRef};
 pub use keys::VERSIONS_MAX;
+pub use plan::{DecideError, Plan};
 pub use records::{KeyState, RecordError, encode_principal};
-pub use refusal::{Exception, Fault, GrpcCode, Invalid, InvalidTags, Refusal};
+pub use refusal::Refusal;
 pub use replay::replay;
 pub use request::{
     Admin, AdminAction, Change, CreateKey, GenerateDataKey, ReEncrypt, ReadAudit, Request,

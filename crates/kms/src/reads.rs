@@ -8,8 +8,8 @@ use conclave_seal::Keyring;
 use conclave_store::{GuardDigest, Kind, RecordId, View};
 
 use crate::cache::{Cache, Decoded};
-use crate::decide::DecideError;
 use crate::key_ref::{AliasName, KeyId};
+use crate::plan::DecideError;
 use crate::records::{AliasRecord, KeyRecord, PrincipalRecord, RecordError};
 
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;

@@ -1,11 +1,14 @@
 //! Every way in which the service says no, under the names that AWS KMS gives them.
 //!
 //! A refusal is an outcome, not an error of ours: it is audited, and its message goes to the caller.
-//! This is the one place where refusals are mapped to exception names and to gRPC codes.
+//! Each is mapped to its exception here, and here only; what an exception becomes is in
+//! `exception.rs`.
 
 use conclave_proto::audit;
 
-use crate::authorize::Action;
+use crate::action::Action;
+use crate::exception::{Exception, Fault, GrpcCode};
+use crate::invalid::{Invalid, InvalidTags};
 
 /// Why a request was not done. `Display` is the message for the caller, as AWS KMS words it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,111 +138,6 @@ pub enum Refusal {
     },
 }
 
-/// What is wrong with a request (`ValidationException`).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Too many bytes, characters or members.
-    #[error(
-        "1 validation error detected: Value at '{member}' failed to satisfy constraint: \
-         Member must have length less than or equal to {max}{hint}"
-    )]
-    TooLong {
-        /// The request's member.
-        member: &'static str,
-        /// The most it may have.
-        max: usize,
-        /// What to do instead, or empty.
-        hint: &'static str,
-    },
-    /// Too few.
-    #[error(
-        "1 validation error detected: Value at '{member}' failed to satisfy constraint: \
-         Member must have length greater than or equal to {min}"
-    )]
-    TooShort {
-        /// The request's member.
-        member: &'static str,
-        /// The least it must have.
-        min: usize,
-    },
-    /// A number that is too large.
-    #[error(
-        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: \
-         Member must have value less than or equal to {max}"
-    )]
-    TooLarge {
-        /// The request's member.
-        member: &'static str,
-        /// What it was.
-        value: u32,
-        /// The most it may be.
-        max: u32,
-    },
-    /// A number that is too small.
-    #[error(
-        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: \
-         Member must have value greater than or equal to {min}"
-    )]
-    TooSmall {
-        /// The request's member.
-        member: &'static str,
-        /// What it was.
-        value: u32,
-        /// The least it may be.
-        min: u32,
-    },
-    /// One name stands twice in an encryption context.
-    #[error("'{member}' names the same pair twice; give each name once")]
-    Repeated {
-        /// The request's member.
-        member: &'static str,
-    },
-    /// An alias without its prefix.
-    #[error(
-        "Alias must start with the prefix \"alias/\". Please see \
-         https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
-    )]
-    AliasPrefix,
-    /// A name that no certificate could carry.
-    #[error(
-        "'{given}' is no principal name: use 1 to 63 of a-z, 0-9, '.', '_' and '-', \
-         beginning with a letter or digit"
-    )]
-    PrincipalName {
-        /// What was given, shortened.
-        given: String,
-    },
-    /// A role that is none of the four.
-    #[error("'{given}' is no role: use operator, key-administrator, key-user or auditor")]
-    Role {
-        /// What was given, shortened.
-        given: String,
-    },
-    /// A request id that no header should carry.
-    #[error("a request id is 1 to 128 visible ASCII characters")]
-    RequestId,
-    /// A request id came back with another request.
-    #[error("request id {request_id} was already used for another request; use a new one")]
-    RequestIdReused {
-        /// The id, shortened.
-        request_id: String,
-    },
-}
-
-/// What is wrong with a request's tags (`TagException`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTags {
-    /// One key stands twice.
-    #[error("Duplicate tag keys")]
-    Repeated,
-    /// More than 50.
-    #[error("Too many tags")]
-    TooMany,
-    /// A key that begins with `aws:`, in any case.
-    #[error("Tags beginning with aws: are reserved")]
-    Reserved,
-}
-
 impl Refusal {
     /// The exception that AWS KMS would raise.
     pub fn exception(&self) -> Exception {
@@ -303,129 +201,4 @@ impl Refusal {
             message => format!("{}: {message}", self.name()),
         }
     }
-}
-
-/// The exceptions of AWS KMS that we raise. The numbers stand in kept answers: never reuse one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum Exception {
-    /// Not an exception: what a kept answer without one decodes to.
-    Unspecified = 0,
-    /// The request itself is wrong.
-    Validation = 1,
-    /// Its tags are.
-    Tag = 2,
-    /// Its alias is.
-    InvalidAliasName = 3,
-    /// Its marker is.
-    InvalidMarker = 4,
-    /// It names what is not there.
-    NotFound = 5,
-    /// It would create what is there.
-    AlreadyExists = 6,
-    /// The principal may not.
-    AccessDenied = 7,
-    /// The key is disabled.
-    Disabled = 8,
-    /// The key's state forbids it.
-    InvalidState = 9,
-    /// A count is at its limit.
-    LimitExceeded = 10,
-    /// The ciphertext does not open.
-    InvalidCiphertext = 11,
-    /// The ciphertext is another key's.
-    IncorrectKey = 12,
-}
-
-impl Exception {
-    /// As AWS KMS spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unspecified => "KMSInternalException",
-            Self::Validation => "ValidationException",
-            Self::Tag => "TagException",
-            Self::InvalidAliasName => "InvalidAliasNameException",
-            Self::InvalidMarker => "InvalidMarkerException",
-            Self::NotFound => "NotFoundException",
-            Self::AlreadyExists => "AlreadyExistsException",
-            Self::AccessDenied => "AccessDeniedException",
-            Self::Disabled => "DisabledException",
-            Self::InvalidState => "KMSInvalidStateException",
-            Self::LimitExceeded => "LimitExceededException",
-            Self::InvalidCiphertext => "InvalidCiphertextException",
-            Self::IncorrectKey => "IncorrectKeyException",
-        }
-    }
-
-    /// What the caller got wrong.
-    pub fn fault(self) -> Fault {
-        match self {
-            Self::Unspecified => Fault::Ours,
-            Self::Validation
-            | Self::Tag
-            | Self::InvalidAliasName
-            | Self::InvalidMarker
-            | Self::InvalidCiphertext
-            | Self::IncorrectKey => Fault::Request,
-            Self::NotFound => Fault::Missing,
-            Self::AlreadyExists => Fault::Exists,
-            Self::AccessDenied => Fault::Denied,
-            Self::Disabled | Self::InvalidState => Fault::State,
-            Self::LimitExceeded => Fault::Limit,
-        }
-    }
-}
-
-/// What stands behind a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The request can never succeed as it is.
-    Request,
-    /// It names what is not there.
-    Missing,
-    /// It would create what is there.
-    Exists,
-    /// The principal may not.
-    Denied,
-    /// The key's state forbids it; another state would not.
-    State,
-    /// A count is at its limit.
-    Limit,
-    /// None of the caller's.
-    Ours,
-}
-
-impl Fault {
-    /// The gRPC status code it becomes.
-    pub fn grpc_code(self) -> GrpcCode {
-        match self {
-            Self::Request => GrpcCode::InvalidArgument,
-            Self::Missing => GrpcCode::NotFound,
-            Self::Exists => GrpcCode::AlreadyExists,
-            Self::Denied => GrpcCode::PermissionDenied,
-            Self::Limit => GrpcCode::ResourceExhausted,
-            Self::State => GrpcCode::FailedPrecondition,
-            Self::Ours => GrpcCode::Internal,
-        }
-    }
-}
-
-/// The gRPC status codes that refusals become, by gRPC's own numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum GrpcCode {
-    /// INVALID_ARGUMENT
-    InvalidArgument = 3,
-    /// NOT_FOUND
-    NotFound = 5,
-    /// ALREADY_EXISTS
-    AlreadyExists = 6,
-    /// PERMISSION_DENIED
-    PermissionDenied = 7,
-    /// RESOURCE_EXHAUSTED
-    ResourceExhausted = 8,
-    /// FAILED_PRECONDITION
-    FailedPrecondition = 9,
-    /// INTERNAL
-    Internal = 13,
 }

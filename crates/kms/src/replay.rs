@@ -2,8 +2,10 @@
 //! the first attempt's entry stands for it.
 
 use crate::answer::Answer;
-use crate::decide::{Ctx, DecideError};
-use crate::refusal::{Invalid, Refusal};
+use crate::ctx::Ctx;
+use crate::invalid::Invalid;
+use crate::plan::DecideError;
+use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::response::{KeyChange, KeyMetadata, PrincipalInfo, Response};
 

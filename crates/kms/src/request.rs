@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use conclave_crypto::sha256;
 use conclave_store::{GuardDigest, RecordId};
 
-use crate::authorize::Action;
+use crate::action::Action;
 use crate::fields::{
     CiphertextBlob, DataKeyBytes, Days, Description, EncryptionContext, PageLimit, Plaintext,
     PrincipalName, RandomBytes, Roles, Tags,

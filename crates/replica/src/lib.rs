@@ -23,6 +23,7 @@ mod duties;
 mod lead;
 pub mod log;
 mod machine;
+mod malformed;
 mod members;
 mod network;
 mod peers;

@@ -12,8 +12,8 @@ use tonic::{Status, Streaming};
 
 use crate::codec;
 use crate::core::Core;
+use crate::malformed::malformed;
 use crate::segments::ChainEnd;
-use crate::service::malformed;
 use crate::snapshot::{Arrived, SNAPSHOT_BYTES_MAX, SnapshotError, StagedSteps, StepStager};
 use crate::types::{PeerNode, RaftId};
 

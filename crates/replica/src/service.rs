@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{self, CodecError};
 use crate::core::Core;
+use crate::malformed::malformed;
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::receive;
 use crate::segments::SegmentsError;
@@ -250,10 +251,6 @@ fn append_to_proto(answer: AppendEntriesResponse<Types>) -> proto::append_entrie
 
 fn vote(vote: Option<&proto::Vote>, what: &'static str) -> Result<Vote, Status> {
     codec::require_vote(vote, what).map_err(malformed)
-}
-
-pub(crate) fn malformed(error: CodecError) -> Status {
-    Status::invalid_argument(error.to_string())
 }
 
 fn stopped(error: RaftError<Types>) -> Status {

@@ -24,6 +24,7 @@ pub mod members;
 pub mod node;
 pub mod operator;
 pub mod operator_share;
+mod operator_split;
 pub mod pool;
 pub mod wrapped;
 

@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::ids::{DomainId, OperatorGeneration, RootGeneration};
 use crate::labels;
-use crate::operator_share::{OperatorSplit, SplitError};
+use crate::operator_split::{OperatorSplit, SplitError};
 
 /// The operator key of one generation.
 #[derive(Debug)]

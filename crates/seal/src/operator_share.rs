@@ -20,60 +20,13 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::ids::{DomainId, OperatorGeneration};
 use crate::operator::OperatorKey;
-
-/// The most operator shares of one key.
-pub const OPERATOR_SHARES_MAX: u8 = 16;
+pub use crate::operator_split::{OPERATOR_SHARES_MAX, OperatorSplit, SplitError};
 
 /// The longest text of a share, in bytes; a real one has about 115, two of them have more.
 pub const TEXT_LEN_MAX: usize = 200;
 
 const PREFIX: &str = "conclave-operator-share-1:";
 const CHECKSUM_LEN: usize = 8;
-
-/// k of m: how many shares there are, and how many of them make the operator key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OperatorSplit {
-    threshold: u8,
-    shares: u8,
-}
-
-impl OperatorSplit {
-    /// `threshold` of `shares`.
-    ///
-    /// # Errors
-    /// [`SplitError`] unless 1 ≤ threshold ≤ shares ≤ [`OPERATOR_SHARES_MAX`].
-    pub fn new(threshold: u32, shares: u32) -> Result<Self, SplitError> {
-        let error = SplitError { threshold, shares };
-        let split = Self {
-            threshold: u8::try_from(threshold).map_err(|_| error)?,
-            shares: u8::try_from(shares).map_err(|_| error)?,
-        };
-        let fits = (1..=split.shares).contains(&split.threshold);
-        if fits && split.shares <= OPERATOR_SHARES_MAX { Ok(split) } else { Err(error) }
-    }
-
-    /// k: how many shares make the operator key.
-    pub fn threshold(&self) -> u8 {
-        self.threshold
-    }
-
-    /// m: how many shares there are.
-    pub fn shares(&self) -> u8 {
-        self.shares
-    }
-}
-
-/// How an operator key cannot be split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{threshold} of {shares} operator shares cannot be; choose k of m with 1 ≤ k ≤ m ≤ 16, such as 3 of 5"
-)]
-pub struct SplitError {
-    /// k as given.
-    pub threshold: u32,
-    /// m as given.
-    pub shares: u32,
-}
 
 /// Splits `key` with random coefficients, one share for each operator.
 ///
@@ -87,12 +40,12 @@ pub fn deal(
     split: OperatorSplit,
     entropy: &mut dyn Entropy,
 ) -> Result<Vec<OperatorShare>, SharingError> {
-    let mut coefficients = vec![0; sharing::coefficients_len(split.threshold)];
+    let mut coefficients = vec![0; sharing::coefficients_len(split.threshold())];
     entropy.fill(&mut coefficients);
-    let xs: Vec<u8> = (1..=split.shares).collect();
-    let shares = sharing::deal(&key.key, split.threshold, &xs, &Secret::from_vec(coefficients))?;
+    let xs: Vec<u8> = (1..=split.shares()).collect();
+    let shares = sharing::deal(&key.key, split.threshold(), &xs, &Secret::from_vec(coefficients))?;
     let generation = key.generation;
-    let threshold = split.threshold;
+    let threshold = split.threshold();
     Ok(shares
         .into_iter()
         .map(|share| OperatorShare { domain, generation, threshold, share })

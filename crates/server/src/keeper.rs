@@ -20,6 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::audited::{Happened, commit};
 use crate::ceremony::effects::carry_out;
 use crate::ceremony::exchange::ask_all;
+use crate::ceremony::members::REMOVED;
 use crate::ceremony::vouching::ask_about_strangers;
 use crate::hosted::Hosted;
 use crate::listener::told_to;
@@ -83,25 +84,34 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
 }
 
 /// A node that was away while it was removed never sees the log entry that says so: nobody sends
-/// it any. It hears of it from the members, who refuse it.
+/// it any. It hears of it from the members, who refuse it, and go on refusing it: one that has only
+/// just started may not know yet who belongs.
 async fn check_belongs(node: &Arc<Node>, hosted: &Arc<Hosted>) {
-    let Some(members) = hosted.members() else { return };
-    let others: Vec<_> =
-        members.members.iter().filter(|member| member.raft_id != hosted.raft_id().0).collect();
-    let mut refusing = 0;
-    for member in &others {
+    if !is_refused(node, hosted).await {
+        return;
+    }
+    tokio::time::sleep(BELONGS_EVERY).await;
+    if is_refused(node, hosted).await && hosted.seal().state() != SealState::Sealed {
+        warn!("the members refuse this node, so it was removed: all keys wiped");
+        hosted.wipe();
+        hosted.set_detail(REMOVED);
+    }
+}
+
+/// Whether most of the others refuse this node, and none answers it.
+async fn is_refused(node: &Arc<Node>, hosted: &Arc<Hosted>) -> bool {
+    let Some(members) = hosted.members() else { return false };
+    let (mut others, mut refusing) = (0, 0);
+    for member in members.members.iter().filter(|m| m.raft_id != hosted.raft_id().0) {
+        others += 1;
         let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
         let Ok(mut client) = peer::client(node, &member.name, &member.peer, to) else { continue };
         match peer::timed(BELONGS_TIMEOUT, client.node_status(NodeStatusRequest {})).await {
-            Ok(_) => return,
+            Ok(_) => return false,
             Err(status) => refusing += usize::from(status.code() == Code::PermissionDenied),
         }
     }
-    if refusing * 2 > others.len() && hosted.seal().state() != SealState::Sealed {
-        warn!(refusing, "the members say that this node was removed: all keys wiped");
-        hosted.wipe();
-        hosted.set_detail("removed from its domain; stop it and empty its data folder");
-    }
+    refusing * 2 > others
 }
 
 /// Digests of the records last looked at.
@@ -129,12 +139,14 @@ fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::folder::Fo
         && let Some(record) = hosted.share_epoch()
     {
         let is_holder = record.holder(hosted.raft_id()).is_some();
+        let was_open = hosted.is_open();
         let effects = hosted.seal().epoch_changed(record);
         carry_out(hosted, effects)?;
         seen.epoch = epoch;
-        if !is_holder && hosted.is_open() {
+        if !is_holder && was_open {
             warn!("this node is no longer a member: all keys wiped");
             hosted.wipe();
+            hosted.set_detail(REMOVED);
         }
     }
     hosted.seal().tick(hosted.replica.own_clock_ms());

@@ -175,7 +175,7 @@ fn first_answer(
 ) -> Result<Result<Response, Refusal>, Status> {
     hosted.with_keyring(|keyring| {
         let Some(keyring) = keyring else {
-            return Err(unavailable("this node was sealed meanwhile; retry on an open node"));
+            return Err(outcome_unknown("it was done before, but this node was sealed meanwhile"));
         };
         let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
         let view = hosted.replica.view();

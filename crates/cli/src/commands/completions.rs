@@ -1,9 +1,9 @@
 //! `conclave completions`: for a shell to complete this command with.
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
 
-use crate::{args::Cli, error::CliError, files};
+use crate::{error::CliError, files};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -19,13 +19,14 @@ enum ShellName {
     Fish,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<(), CliError> {
+/// Prints the completions of `whole`, the command line's top.
+pub(crate) fn run(args: &CompletionsArgs, mut whole: Command) -> Result<(), CliError> {
     let shell = match args.shell {
         ShellName::Bash => Shell::Bash,
         ShellName::Zsh => Shell::Zsh,
         ShellName::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
-    generate(shell, &mut Cli::command(), "conclave", &mut script);
+    generate(shell, &mut whole, "conclave", &mut script);
     files::write_output(None, &script, files::PUBLIC)
 }

@@ -35,6 +35,8 @@ const ADDED_MAX: usize = 8;
 const FORMER_MAX: usize = 1_024;
 /// How long learners may take to catch up, segments included.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
+/// What a removed node says of itself.
+pub(crate) const REMOVED: &str = "removed from its domain; stop it and empty its data folder";
 /// How long one step of the change may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,11 @@ pub(crate) async fn add(
     if caller.retry_of.is_some() && wanted.iter().all(is_member) {
         return Ok(());
     }
+    // Authorised and audited before anybody is dialled.
+    let names: Vec<&str> = wanted.iter().map(|new| new.name.as_str()).collect();
+    change
+        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &names)
+        .await?;
     let mut hellos = Vec::new();
     for new in wanted {
         if current.members.iter().any(|member| member.name == new.name) {
@@ -140,7 +147,13 @@ pub(crate) async fn remove(
         .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name])
         .await?;
     change.move_leadership_from(&leaving, &next.members).await?;
-    change.make(next).await
+    change.make(next).await?;
+    if leaving.raft_id == hosted.raft_id().0 {
+        // The log entry may never reach this node: nobody sends it any more.
+        hosted.wipe();
+        hosted.set_detail(REMOVED);
+    }
+    Ok(())
 }
 
 struct Change<'a> {

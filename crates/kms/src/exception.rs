@@ -1,0 +1,127 @@
+//! The exceptions of AWS KMS that refusals become, and the gRPC codes that those become. This is the
+//! one place where names and codes are given.
+
+/// The exceptions of AWS KMS that we raise. The numbers stand in kept answers: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub enum Exception {
+    /// Not an exception: what a kept answer without one decodes to.
+    Unspecified = 0,
+    /// The request itself is wrong.
+    Validation = 1,
+    /// Its tags are.
+    Tag = 2,
+    /// Its alias is.
+    InvalidAliasName = 3,
+    /// Its marker is.
+    InvalidMarker = 4,
+    /// It names what is not there.
+    NotFound = 5,
+    /// It would create what is there.
+    AlreadyExists = 6,
+    /// The principal may not.
+    AccessDenied = 7,
+    /// The key is disabled.
+    Disabled = 8,
+    /// The key's state forbids it.
+    InvalidState = 9,
+    /// A count is at its limit.
+    LimitExceeded = 10,
+    /// The ciphertext does not open.
+    InvalidCiphertext = 11,
+    /// The ciphertext is another key's.
+    IncorrectKey = 12,
+}
+
+impl Exception {
+    /// As AWS KMS spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "KMSInternalException",
+            Self::Validation => "ValidationException",
+            Self::Tag => "TagException",
+            Self::InvalidAliasName => "InvalidAliasNameException",
+            Self::InvalidMarker => "InvalidMarkerException",
+            Self::NotFound => "NotFoundException",
+            Self::AlreadyExists => "AlreadyExistsException",
+            Self::AccessDenied => "AccessDeniedException",
+            Self::Disabled => "DisabledException",
+            Self::InvalidState => "KMSInvalidStateException",
+            Self::LimitExceeded => "LimitExceededException",
+            Self::InvalidCiphertext => "InvalidCiphertextException",
+            Self::IncorrectKey => "IncorrectKeyException",
+        }
+    }
+
+    /// What the caller got wrong.
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::Unspecified => Fault::Ours,
+            Self::Validation
+            | Self::Tag
+            | Self::InvalidAliasName
+            | Self::InvalidMarker
+            | Self::InvalidCiphertext
+            | Self::IncorrectKey => Fault::Request,
+            Self::NotFound => Fault::Missing,
+            Self::AlreadyExists => Fault::Exists,
+            Self::AccessDenied => Fault::Denied,
+            Self::Disabled | Self::InvalidState => Fault::State,
+            Self::LimitExceeded => Fault::Limit,
+        }
+    }
+}
+
+/// What stands behind a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request can never succeed as it is.
+    Request,
+    /// It names what is not there.
+    Missing,
+    /// It would create what is there.
+    Exists,
+    /// The principal may not.
+    Denied,
+    /// The key's state forbids it; another state would not.
+    State,
+    /// A count is at its limit.
+    Limit,
+    /// None of the caller's.
+    Ours,
+}
+
+impl Fault {
+    /// The gRPC status code it becomes.
+    pub fn grpc_code(self) -> GrpcCode {
+        match self {
+            Self::Request => GrpcCode::InvalidArgument,
+            Self::Missing => GrpcCode::NotFound,
+            Self::Exists => GrpcCode::AlreadyExists,
+            Self::Denied => GrpcCode::PermissionDenied,
+            Self::Limit => GrpcCode::ResourceExhausted,
+            Self::State => GrpcCode::FailedPrecondition,
+            Self::Ours => GrpcCode::Internal,
+        }
+    }
+}
+
+/// The gRPC status codes that refusals become, by gRPC's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum GrpcCode {
+    /// INVALID_ARGUMENT
+    InvalidArgument = 3,
+    /// NOT_FOUND
+    NotFound = 5,
+    /// ALREADY_EXISTS
+    AlreadyExists = 6,
+    /// PERMISSION_DENIED
+    PermissionDenied = 7,
+    /// RESOURCE_EXHAUSTED
+    ResourceExhausted = 8,
+    /// FAILED_PRECONDITION
+    FailedPrecondition = 9,
+    /// INTERNAL
+    Internal = 13,
+}

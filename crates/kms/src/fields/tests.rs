@@ -1,0 +1,81 @@
+//! Bounds, defaults and spellings, as a caller is told of them.
+
+use super::*;
+use crate::refusal::Refusal;
+
+fn told<T>(result: Result<T, Refusal>) -> String {
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(refusal) => refusal.reason(),
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+/// Promised in the README: the limit is AWS's, and the refusal says what to do.
+#[test]
+fn a_plaintext_has_at_most_4096_bytes() {
+    assert_eq!(told(Plaintext::parse(vec![0; 4096])), "ok");
+    assert_eq!(
+        told(Plaintext::parse(vec![0; 4097])),
+        "ValidationException: 1 validation error detected: Value at 'plaintext' failed to \
+         satisfy constraint: Member must have length less than or equal to 4096; encrypt \
+         larger data under a data key (GenerateDataKey, envelope encryption)"
+    );
+    assert_eq!(told(Plaintext::parse(Vec::new())), "ok");
+}
+
+#[test]
+fn numbers_have_bounds_and_defaults() {
+    assert_eq!(Days::parse(0).unwrap().get(), 30);
+    assert!(told(Days::parse(6)).contains("Value '6' at 'pendingWindowInDays'"));
+    assert!(Days::parse(7).is_ok() && Days::parse(31).is_err());
+    assert_eq!(DataKeyBytes::parse(0).unwrap().get(), 32);
+    assert!(DataKeyBytes::parse(1024).is_ok() && DataKeyBytes::parse(1025).is_err());
+    assert!(told(RandomBytes::parse(0)).ends_with("greater than or equal to 1"));
+    assert!(told(RandomBytes::parse(1025)).ends_with("less than or equal to 1024"));
+    assert_eq!(PageLimit::parse(0).unwrap().get(), 100);
+    assert!(PageLimit::parse(1000).is_ok() && PageLimit::parse(1001).is_err());
+}
+
+#[test]
+fn a_context_is_sorted_distinct_and_bounded() {
+    let context = EncryptionContext::parse(pairs(&[("b", "1"), ("a", "2")])).unwrap();
+    assert_eq!(context.pairs(), pairs(&[("a", "2"), ("b", "1")]));
+    assert!(told(EncryptionContext::parse(pairs(&[("a", "1"), ("a", "2")]))).contains("twice"));
+    assert!(EncryptionContext::parse(pairs(&[("", "1")])).is_err());
+    let long = "v".repeat(CONTEXT_BYTES_MAX);
+    assert!(EncryptionContext::parse(pairs(&[("n", &long)])).is_err());
+    assert!(EncryptionContext::parse(pairs(&[("n", &long[1..])])).is_ok());
+}
+
+#[test]
+fn tags_follow_the_rules_of_aws() {
+    let many = |n: usize| (0..n).map(|i| (i.to_string(), String::new()));
+    assert_eq!(told(Tags::parse(many(50))), "ok");
+    assert_eq!(told(Tags::parse(many(51))), "TagException: Too many tags");
+    let twice = pairs(&[("a", "1"), ("a", "2")]);
+    assert_eq!(told(Tags::parse(twice)), "TagException: Duplicate tag keys");
+    let reserved = "TagException: Tags beginning with aws: are reserved";
+    assert_eq!(told(Tags::parse(pairs(&[("aWs:x", "")]))), reserved);
+    assert_eq!(told(Tags::parse(pairs(&[("äöü", "")]))), "ok");
+    assert!(told(Tags::parse(pairs(&[("", "")]))).starts_with("ValidationException"));
+    assert!(Tags::parse(pairs(&[(&"k".repeat(129), "")])).is_err());
+    assert!(Tags::parse(pairs(&[("k", &"v".repeat(257))])).is_err());
+}
+
+#[test]
+fn roles_are_known_names() {
+    let parse = |names: &[&str]| {
+        Roles::parse(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(parse(&["key-user", "operator", "key-user"]).unwrap().as_slice().len(), 2);
+    assert!(parse(&[]).is_err());
+    assert!(told(parse(&["root"])).contains("'root' is no role"));
+    for role in Role::ALL {
+        assert_eq!(Role::from_proto(role.to_proto() as i32), Some(role));
+    }
+    assert_eq!(Role::from_proto(0), None);
+}

@@ -1,0 +1,42 @@
+//! What the peer listener answers, and to whom.
+
+use std::sync::Arc;
+
+use axum::Router;
+use conclave_proto::peer::members_server::MembersServer;
+use tonic::service::{InterceptorLayer, Routes};
+use tonic::{Request, Status};
+
+use crate::hosted::Hosted;
+use crate::listener::Connection;
+use crate::meta::unavailable;
+use crate::node::Node;
+use crate::peer::members::MembersApi;
+
+/// The peer listener's routes: greetings always, the replica's once there is a domain.
+pub(crate) fn router(node: &Arc<Node>, hosted: Option<&Arc<Hosted>>) -> Router {
+    let mut routes = Routes::new(MembersServer::new(MembersApi::new(node)));
+    if let Some(hosted) = hosted {
+        let gate = Arc::downgrade(hosted);
+        // The certificate of a node that was removed, or never admitted, is good; its name is not.
+        let guarded = InterceptorLayer::new(move |request: Request<()>| {
+            let hosted = gate.upgrade().ok_or_else(|| unavailable("stopping"))?;
+            let who = request
+                .extensions()
+                .get::<Connection>()
+                .ok_or_else(|| Status::unauthenticated("no node certificate"))?;
+            if hosted.may_call(who.identity.name()) {
+                Ok(request)
+            } else {
+                Err(Status::permission_denied(format!(
+                    "{} is no member of this domain",
+                    who.identity.name()
+                )))
+            }
+        });
+        let service =
+            tower::ServiceBuilder::new().layer(guarded).service(hosted.replica.services());
+        routes = routes.add_service(service);
+    }
+    routes.into_axum_router()
+}
