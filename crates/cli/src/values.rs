@@ -80,6 +80,9 @@ pub(crate) enum MemberError {
     Peer,
 }
 
+/// Operator shares of one domain at most, as the service has it.
+const OPERATOR_SHARES_MAX: u32 = 16;
+
 /// `K-of-M` operator shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -94,7 +97,7 @@ impl FromStr for Shares {
         let (threshold, total) = text.split_once("-of-").ok_or(SharesError)?;
         let number = |text: &str| text.parse::<u8>().map(u32::from).map_err(|_| SharesError);
         let (threshold, total) = (number(threshold)?, number(total)?);
-        if threshold == 0 || threshold > total {
+        if threshold == 0 || threshold > total || total > OPERATOR_SHARES_MAX {
             return Err(SharesError);
         }
         Ok(Self { threshold, total })
@@ -102,7 +105,7 @@ impl FromStr for Shares {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("write K-of-M, for instance 3-of-5: any K of M people can unseal, M at most 255")]
+#[error("write K-of-M, for instance 3-of-5: any K of M people can unseal, M at most 16")]
 pub(crate) struct SharesError;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::folder::{DomainFolder, Folder};
 use crate::hosted::Hosted;
 use crate::listener::App;
-use crate::meta::precondition;
+use crate::meta::unavailable;
 use crate::pending::PendingInit;
 
 /// What a node sets going when it takes up a domain; given by whoever stands above both.
@@ -104,7 +104,7 @@ impl Node {
     /// The domain this node hosts, or a status that says what to do.
     pub(crate) fn require_hosted(&self) -> Result<Arc<Hosted>, Status> {
         self.hosted().ok_or_else(|| {
-            precondition(
+            unavailable(
                 "this node belongs to no domain yet: found one with `conclave operator init`, or admit the node with `conclave node add`",
             )
         })

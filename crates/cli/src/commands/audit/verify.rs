@@ -59,6 +59,8 @@ async fn online(app: &App, mut verifier: Verifier) -> Result<(), CliError> {
     let status = client.status(StatusRequest { local_only: false });
     let nodes = app.wait("asking who there is", status).await?.value.nodes;
     let mut witnesses = app.wait("asking the nodes", witnesses::ask(app, &nodes, None)).await?;
+    // Reading the log is an operation, which only a majority can commit.
+    witnesses::check_majority_answers(&witnesses)?;
     let sizes = witnesses.iter().filter_map(|witness| witness.head.map(|head| head.size)).collect();
     let mut hashes = app.wait("verifying", walk(&client, &mut verifier, &sizes)).await?;
     let report = verifier.finish()?;

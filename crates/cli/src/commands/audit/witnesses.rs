@@ -79,6 +79,19 @@ async fn head(client: &Client, name: &str, size: Option<u64>) -> Result<ClaimedH
     Ok(ClaimedHead { size: said.value.size, hash })
 }
 
+/// Fewer voters than a majority can neither confirm the log nor let it be read.
+pub(super) fn check_majority_answers(witnesses: &[Witness]) -> Result<(), CliError> {
+    let voters = witnesses.iter().filter(|witness| witness.voter).count();
+    let answering = witnesses.iter().filter(|w| w.voter && w.head.is_some()).count();
+    if answering * 2 > voters {
+        return Ok(());
+    }
+    Err(CliError::NoMajority(format!(
+        "only {answering} of {voters} voters answer, which is no majority; start the others (see \
+         `conclave status`) and verify again"
+    )))
+}
+
 /// What the testimonies come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
