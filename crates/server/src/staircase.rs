@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
 use conclave_kms::{Caller, Ctx, Plan, Refusal, Request, Response, decide, replay};
-use conclave_replica::{Decided, ProposeError};
+use conclave_replica::{AppliedView, Decided, ProposeError};
 use conclave_store::Revision;
 use tonic::Status;
 use tracing::error;
@@ -142,7 +142,7 @@ fn plan(
         };
         let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
         let view = hosted.replica.view();
-        if request.is_mutation() && !age.is_zero() && may_have_forgotten(hosted, now_ms, age) {
+        if request.is_mutation() && !age.is_zero() && may_have_forgotten(&view, now_ms, age) {
             return Err(outcome_unknown("this retry is older than what the cluster remembers"));
         }
         let mut entropy = SystemEntropy;
@@ -162,9 +162,9 @@ fn plan(
 }
 
 /// Whether the first attempt's token may have fallen out of the table.
-fn may_have_forgotten(hosted: &Hosted, now_ms: u64, age: Duration) -> bool {
+fn may_have_forgotten(view: &AppliedView<'_>, now_ms: u64, age: Duration) -> bool {
     let began = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-    hosted.replica.view().state().token_horizon_ms().is_some_and(|horizon| horizon >= began)
+    view.state().token_horizon_ms().is_some_and(|horizon| horizon >= began)
 }
 
 fn first_answer(

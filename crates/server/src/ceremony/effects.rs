@@ -47,7 +47,8 @@ pub(crate) fn carry_out_or_refuse(
 /// The root key is there: audits it, then serves. If that fails the node goes back to sealed
 /// shares-in-memory and the keeper asks again.
 async fn open(hosted: &Hosted, root: &Key) {
-    let keyring = match Keyring::open(root, &hosted.replica.view()) {
+    let opened = Keyring::open(root, &hosted.replica.view());
+    let keyring = match opened {
         Ok(keyring) => keyring,
         Err(reason) => {
             error!(%reason, "the root key does not open the domain's records");
