@@ -183,7 +183,7 @@ fn a_domain_is_founded_once_and_by_nodes_that_are_free() {
     for shares in ["0-of-3", "4-of-3", "1-of-999", "3", "three-of-five"] {
         refused(&nodes.init("n1", &THREE, shares).0, 2, "3-of-5");
     }
-    refused(&nodes.init("n1", &THREE, "3-of-17").0, 1, "16");
+    refused(&nodes.init("n1", &THREE, "3-of-17").0, 2, "at most 16");
     let (output, _) = nodes.init("n1", &["n1", "n5"], "2-of-3");
     refused(&output, 3, &format!("n5 at {} does not answer", nodes.node("n5").peer));
     let (output, _) = nodes.init("n1", &["n2", "n3"], "2-of-3");

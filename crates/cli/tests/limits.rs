@@ -59,9 +59,11 @@ fn plaintext_of_0_4096_and_4097_bytes() {
             plaintext: vec![7; bytes],
             context: Vec::new(),
         };
-        assert!(kms.encrypt(request(4096)).await.is_ok());
+        for bytes in [0, 4096] {
+            assert!(kms.encrypt(request(bytes)).await.is_ok());
+        }
         let mut statuses = Vec::new();
-        for bytes in [4097, 60_000, 0] {
+        for bytes in [4097, 60_000] {
             statuses.push(kms.encrypt(request(bytes)).await.unwrap_err());
         }
         // Beyond any message: refused unread, and the connection still serves.
@@ -70,9 +72,7 @@ fn plaintext_of_0_4096_and_4097_bytes() {
         assert!(kms.encrypt(request(4096)).await.is_ok());
         statuses
     });
-    for (status, names) in
-        statuses.iter().zip(["envelope encryption", "GenerateDataKey", "plaintext"])
-    {
+    for (status, names) in statuses.iter().zip(["envelope encryption", "GenerateDataKey"]) {
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
         assert_eq!(status.metadata().get("conclave-error").unwrap(), "ValidationException");
         assert!(status.message().contains(names), "{status:?}");

@@ -45,7 +45,7 @@ pub(crate) struct Core {
     /// One change of Raft's configuration at a time.
     pub(crate) members: Arc<Mutex<()>>,
     /// One snapshot is received at a time.
-    pub(crate) receiving: Mutex<()>,
+    pub(crate) receiving: Arc<Mutex<()>>,
 }
 
 /// A request that only the leader answers.

@@ -86,9 +86,8 @@ impl Core {
                 return Ok(log_id.map_or(0, |id| id.index));
             }
             if Instant::now() >= deadline {
-                return refused(format!(
-                    "Raft id {id} learns, but has not caught up yet; ask again"
-                ));
+                // Whoever asked asks again, for as long as it likes.
+                return Err(Stopped::NotLeader(self.own_id()));
             }
             tokio::time::sleep(POLL).await;
         }

@@ -56,6 +56,7 @@ impl Proposer {
             core: core.clone(),
             nonce,
             writer: None,
+            newest_writer: 0,
             registering: false,
             next_sequence: 1,
             waiting: VecDeque::new(),
@@ -136,6 +137,8 @@ struct Task {
     /// Tells this start of this node from every other.
     nonce: [u8; 16],
     writer: Option<u64>,
+    /// The newest ever adopted: an older one that is heard of late must not come back.
+    newest_writer: u64,
     registering: bool,
     next_sequence: u64,
     waiting: VecDeque<Waiting>,
@@ -301,7 +304,8 @@ impl Task {
     /// Goes on under `writer`, if it is newer: a registration that was proposed twice counts twice,
     /// and only the newest is known to the replicas.
     fn adopt(&mut self, writer: u64) {
-        if self.writer.is_none_or(|current| current < writer) {
+        if self.newest_writer < writer {
+            self.newest_writer = writer;
             self.writer = Some(writer);
             self.next_sequence = 1;
             self.core.applied.set_own_writer(writer);

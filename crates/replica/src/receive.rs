@@ -21,7 +21,7 @@ pub(crate) async fn snapshot(
     core: &Arc<Core>,
     mut chunks: Streaming<SnapshotChunk>,
 ) -> Result<SnapshotResponse, Status> {
-    let Ok(_one_at_a_time) = core.receiving.try_lock() else {
+    let Ok(one_at_a_time) = core.receiving.clone().try_lock_owned() else {
         return Err(Status::unavailable("this node is receiving a snapshot already"));
     };
     let start = match chunks.message().await? {
@@ -32,7 +32,14 @@ pub(crate) async fn snapshot(
     let arrived = file(core, &start, chunks).await?;
     let steps = steps(core, vote.leader_id.node_id, &arrived).await?;
     let snapshot = arrived.with_steps(steps).map_err(failed)?;
-    let answer = core.raft.install_full_snapshot(vote, snapshot).await;
+    // It goes on if the sender hangs up, and nobody may write to its file until it has ended.
+    let raft = core.raft.clone();
+    let installing = tokio::spawn(async move {
+        let answer = raft.install_full_snapshot(vote, snapshot).await;
+        drop(one_at_a_time);
+        answer
+    });
+    let answer = installing.await.map_err(|error| Status::internal(error.to_string()))?;
     let answer = answer.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
     Ok(SnapshotResponse { vote: Some(codec::vote_to_proto(&answer.vote)) })
 }

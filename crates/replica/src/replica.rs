@@ -91,7 +91,7 @@ impl Replica {
             counters,
             gate: Arc::new(RwLock::new(())),
             members: Arc::new(Mutex::new(())),
-            receiving: Mutex::new(()),
+            receiving: Arc::new(Mutex::new(())),
         });
         let mut nonce = [0; 16];
         SystemEntropy.fill(&mut nonce);

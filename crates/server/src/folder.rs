@@ -139,6 +139,10 @@ impl Folder {
         name: &str,
     ) -> Result<DomainFolder, FolderError> {
         let path = self.path.join("domains").join(hex::encode(domain_id));
+        // What an attempt that broke off left: nothing lives there, or this would not be called.
+        while let Some(left) = self.domain()? {
+            self.remove_domain(&left)?;
+        }
         make_dir(&path)?;
         let identity = NodeIdentity {
             format: FORMAT,

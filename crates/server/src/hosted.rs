@@ -101,10 +101,18 @@ impl Hosted {
         use_it(self.keyring.write().unwrap_or_else(PoisonError::into_inner).as_mut())
     }
 
-    /// Puts the keyring in place: the node is open.
-    pub(crate) fn open(&self, keyring: Keyring) {
-        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
-        self.set_detail("");
+    /// Puts the keyring in place: the node is open. Unless it was sealed while it opened.
+    pub(crate) fn open(&self, keyring: Keyring) -> bool {
+        let seal = self.seal();
+        let still = seal.state() == SealState::Open;
+        if still {
+            *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
+        }
+        drop(seal);
+        if still {
+            self.set_detail("");
+        }
+        still
     }
 
     /// Wipes the keyring and everything opened with it.
@@ -115,8 +123,8 @@ impl Hosted {
 
     /// Wipes every key and the own share: the node is sealed.
     pub(crate) fn wipe(&self) {
-        self.drop_keyring();
         self.seal().seal_now();
+        self.drop_keyring();
     }
 
     /// A public singleton record as applied here.
@@ -124,6 +132,11 @@ impl Hosted {
         debug_assert!(kind.is_public());
         let blob = self.replica.view().blob(&RecordId::singleton(kind)).ok()??;
         M::decode(blob.as_ref()).ok()
+    }
+
+    /// Whether the record is there, readable or not.
+    fn has(&self, kind: Kind) -> bool {
+        self.replica.view().digest(&RecordId::singleton(kind)).is_some()
     }
 
     /// The share epoch as applied here.
@@ -168,7 +181,7 @@ impl Hosted {
 
     /// Whether the replica has applied the txn that founds the domain.
     pub(crate) fn is_founded(&self) -> bool {
-        self.info().is_some()
+        self.has(Kind::Domain)
     }
 
     pub(crate) fn set_detail(&self, detail: impl Into<String>) {
@@ -183,7 +196,7 @@ impl Hosted {
     /// members are known here every node of the cluster may call: founding needs it, and a learner
     /// hears of the members from the leader.
     pub(crate) fn knows(&self, name: &str) -> bool {
-        let Some(members) = self.members() else { return true };
+        let Some(members) = self.members() else { return !self.has(Kind::Members) };
         members.members.iter().any(|member| member.name == name)
             || self.admissions().admissions.iter().any(|admission| {
                 admission.member.as_ref().is_some_and(|member| member.name == name)

@@ -98,7 +98,7 @@ async fn check_belongs(node: &Arc<Node>, hosted: &Arc<Hosted>) {
     }
 }
 
-/// Whether most of the others refuse this node, and none answers it.
+/// Whether most of the others refuse this node.
 async fn is_refused(node: &Arc<Node>, hosted: &Arc<Hosted>) -> bool {
     let Some(members) = hosted.members() else { return false };
     let (mut others, mut refusing) = (0, 0);
@@ -107,7 +107,7 @@ async fn is_refused(node: &Arc<Node>, hosted: &Arc<Hosted>) -> bool {
         let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
         let Ok(mut client) = peer::client(node, &member.name, &member.peer, to) else { continue };
         match peer::timed(BELONGS_TIMEOUT, client.node_status(NodeStatusRequest {})).await {
-            Ok(_) => return false,
+            Ok(_) => {}
             Err(status) => refusing += usize::from(status.code() == Code::PermissionDenied),
         }
     }

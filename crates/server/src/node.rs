@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) request_counters: RequestCounters,
     /// Shares dealt for a founding that the operators have not yet confirmed.
     pub(crate) pending_init: Mutex<Option<PendingInit>>,
+    /// Taking up or giving up a domain, one at a time.
+    pub(crate) entering: tokio::sync::Mutex<()>,
     /// Founding, admission and changes of members, one at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
     folder: Folder,
@@ -80,6 +82,7 @@ impl Node {
             peer_counters: Arc::default(),
             request_counters: RequestCounters::default(),
             pending_init: Mutex::default(),
+            entering: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             folder,
             certificate_expiry,

@@ -4,13 +4,15 @@ mod audit;
 mod cluster;
 pub(crate) mod kms;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use axum::Router;
 use conclave_proto::v1::audit_server::AuditServer;
 use conclave_proto::v1::cluster_server::ClusterServer;
 use conclave_proto::v1::kms_server::KmsServer;
 use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
 
 use crate::node::Node;
 use crate::web;
@@ -18,9 +20,26 @@ use crate::web;
 /// Largest request, bytes: the largest field is a description of 8 KiB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
+/// Between looks at whether the node serves.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
+
+/// gRPC health: the whole ("") serves while the process answers, `conclave.v1.Kms` while it is open
+/// and knows a leader, as `/readyz` says.
+async fn report_health(node: Weak<Node>, reporter: HealthReporter) {
+    while let Some(node) = node.upgrade() {
+        match node.not_ready() {
+            None => reporter.set_serving::<KmsServer<kms::KmsApi>>().await,
+            Some(_) => reporter.set_not_serving::<KmsServer<kms::KmsApi>>().await,
+        }
+        drop(node);
+        tokio::time::sleep(HEALTH_EVERY).await;
+    }
+}
+
 /// The routes of the api listener.
 pub(crate) fn router(node: &Arc<Node>) -> Router {
-    let (_, health) = tonic_health::server::health_reporter();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(report_health(Arc::downgrade(node), reporter));
     Routes::new(
         KmsServer::new(kms::KmsApi(Arc::clone(node))).max_decoding_message_size(REQUEST_BYTES_MAX),
     )

@@ -64,6 +64,7 @@ async fn open(hosted: &Hosted, root: &Key) {
         hosted.seal().close();
         return;
     }
-    hosted.open(keyring);
-    info!("open");
+    if hosted.open(keyring) {
+        info!("open");
+    }
 }

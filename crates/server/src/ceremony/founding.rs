@@ -117,7 +117,7 @@ pub(crate) async fn commit(
 ) -> Result<(String, Revision), Status> {
     let _changing = node.changing.lock().await;
     check_not_founded(node)?;
-    let pending = lock_pending(node).take().filter(|pending| {
+    let pending = lock_pending(node).take_if(|pending| {
         pending.init_id == init_id
             && pending.prepared.elapsed() < PREPARED_FOR
             && pending.creator == caller.principal

@@ -15,7 +15,7 @@ use conclave_proto::peer::{AdmitRequest, HandOverRequest, HelloResponse, NodeSta
 use conclave_proto::record::{Admission, Admissions, Member, Members};
 use conclave_proto::v1::InitMember;
 use conclave_replica::PeerNode;
-use conclave_seal::{RaftId, dealing};
+use conclave_seal::{RaftId, ShareEpoch, dealing};
 use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, member_change};
 use prost::Message;
 use tonic::Status;
@@ -50,17 +50,17 @@ pub(crate) async fn add(
     check_nodes(wanted, ADDED_MAX)?;
     let _changing = node.changing.lock().await;
     let change = Change { node, hosted, caller, action: AdminAction::AddNodes };
+    // Authorised and audited before anything is told or anybody is dialled.
+    let names: Vec<&str> = wanted.iter().map(|new| new.name.as_str()).collect();
+    change
+        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &names)
+        .await?;
     let current = change.members()?;
     let is_member =
         |new: &InitMember| current.members.iter().any(|m| m.name == new.name && m.peer == new.peer);
     if caller.retry_of.is_some() && wanted.iter().all(is_member) {
         return Ok(());
     }
-    // Authorised and audited before anybody is dialled.
-    let names: Vec<&str> = wanted.iter().map(|new| new.name.as_str()).collect();
-    change
-        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &names)
-        .await?;
     let mut hellos = Vec::new();
     for new in wanted {
         if current.members.iter().any(|member| member.name == new.name) {
@@ -112,10 +112,10 @@ pub(crate) async fn add(
             .map_err(|error| unavailable(format!("{} does not catch up: {error}", joiner.name)))?;
         info!(name = joiner.name, "caught up");
     }
-    let mut next = change.members()?;
+    let (mut next, read) = change.members_as_read()?;
     next.former.retain(|name| !joiners.iter().any(|joiner| joiner.name == *name));
     next.members.extend(joiners);
-    change.make(next).await
+    change.make(next, read).await
 }
 
 /// Moves leadership away from a member if it leads, and takes it out.
@@ -127,7 +127,11 @@ pub(crate) async fn remove(
 ) -> Result<(), Status> {
     let _changing = node.changing.lock().await;
     let change = Change { node, hosted, caller, action: AdminAction::RemoveNode };
-    let mut next = change.members()?;
+    // Authorised and audited before anything is told or moves.
+    change
+        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name])
+        .await?;
+    let (mut next, read) = change.members_as_read()?;
     let Some(at) = next.members.iter().position(|member| member.name == name) else {
         if caller.retry_of.is_some() && next.former.iter().any(|former| former == name) {
             return Ok(());
@@ -142,12 +146,8 @@ pub(crate) async fn remove(
     if next.former.len() > FORMER_MAX {
         next.former.remove(0);
     }
-    // Authorised and audited before anything moves.
-    change
-        .record(BTreeMap::new(), Vec::new(), vec![("step".into(), "begin".into())], &[name])
-        .await?;
     change.move_leadership_from(&leaving, &next.members).await?;
-    change.make(next).await?;
+    change.make(next, read).await?;
     if leaving.raft_id == hosted.raft_id().0 {
         // The log entry may never reach this node: nobody sends it any more.
         hosted.wipe();
@@ -166,6 +166,23 @@ struct Change<'a> {
 impl Change<'_> {
     fn members(&self) -> Result<Members, Status> {
         self.hosted.members().ok_or_else(|| unavailable("no members known here yet"))
+    }
+
+    /// The members, and what a guard on exactly this reading of them holds.
+    fn members_as_read(&self) -> Result<(Members, Option<GuardDigest>), Status> {
+        let (blob, guard) = self.read(Kind::Members)?;
+        let members = Members::decode(blob.as_ref())
+            .map_err(|_| unavailable("the members record cannot be read here"))?;
+        Ok((members, guard))
+    }
+
+    /// A public record and its guard, from one reading.
+    fn read(&self, kind: Kind) -> Result<(Arc<[u8]>, Option<GuardDigest>), Status> {
+        let id = RecordId::singleton(kind);
+        let view = self.hosted.replica.view();
+        let blob = view.blob(&id).ok().flatten();
+        blob.map(|blob| (blob, view.guard(&id)))
+            .ok_or_else(|| unavailable("the domain's records are not known here yet"))
     }
 
     fn guard(&self, kind: Kind) -> (RecordId, Option<GuardDigest>) {
@@ -260,25 +277,23 @@ impl Change<'_> {
     }
 
     /// Deals the root to the next members, has every one store its share, and commits the change.
-    async fn make(&self, next: Members) -> Result<(), Status> {
+    ///
+    /// `members_read`: the members record that `next` was worked out from. Another change in between
+    /// makes this one conflict.
+    async fn make(&self, next: Members, members_read: Option<GuardDigest>) -> Result<(), Status> {
         let hosted = self.hosted;
         self.check_all_open(&next.members).await?;
         let names: Vec<&str> = next.members.iter().map(|member| member.name.as_str()).collect();
-        let base = self.guard(Kind::ShareEpoch);
-        let current =
-            hosted.share_epoch().ok_or_else(|| unavailable("no share epoch known here yet"))?;
-        let counter_id = RecordId::singleton(Kind::ShareCounter);
-        let counter = hosted
-            .replica
-            .view()
-            .blob(&counter_id)
-            .ok()
-            .flatten()
-            .ok_or_else(|| unavailable("no share counter known here yet"))?;
+        let (epoch, base) = self.read(Kind::ShareEpoch)?;
+        let current = ShareEpoch::parse(&epoch).map_err(|error| unavailable(error.to_string()))?;
+        let (counter, counted) = self.read(Kind::ShareCounter)?;
         let (number, reserve) =
             dealing::reserve(&counter, &current).map_err(|error| unavailable(error.to_string()))?;
-        let guards =
-            BTreeMap::from([base, self.guard(Kind::ShareCounter), self.guard(Kind::Members)]);
+        let guards = BTreeMap::from([
+            (RecordId::singleton(Kind::ShareEpoch), base),
+            (RecordId::singleton(Kind::ShareCounter), counted),
+            (RecordId::singleton(Kind::Members), members_read),
+        ]);
         let parameters =
             vec![("step".to_owned(), "deal".to_owned()), ("epoch".to_owned(), number.to_string())];
         self.record(guards, vec![reserve], parameters, &names).await?;
@@ -336,7 +351,7 @@ impl Change<'_> {
         let change = member_change(writes, happened.seal(hosted, now_ms)?)
             .map_err(|error| invalid(error.to_string()))?;
         let voters: Vec<u64> = next.members.iter().map(|member| member.raft_id).collect();
-        let base = base.1.ok_or_else(|| unavailable("no share epoch known here yet"))?;
+        let base = base.ok_or_else(|| unavailable("no share epoch known here yet"))?;
         hosted
             .replica
             .change_members(&voters, change, base, Instant::now() + STEP_TIMEOUT)

@@ -77,18 +77,8 @@ impl Members for MembersApi {
     ) -> Result<Response<FoundResponse>, Status> {
         let node = self.node()?;
         let request = request.into_inner();
-        let domain_id = domain_id(&request.domain_id)?;
-        if let Some(hosted) = node.hosted() {
-            if hosted.domain_id().0 == domain_id && hosted.raft_id().0 == request.raft_id {
-                return Ok(Response::new(FoundResponse {}));
-            }
-            let replaced = hosted.domain_id().0.as_slice() == request.replaces;
-            if hosted.is_founded() || !replaced {
-                return Err(precondition("this node belongs to another domain"));
-            }
-            node.leave_unfounded().await.map_err(start_failed)?;
-        }
-        node.enter(domain_id, request.raft_id).await.map_err(start_failed)?;
+        // It goes on if the caller hangs up: a folder half made is nothing.
+        finished(tokio::spawn(async move { found(&node, &request).await }).await)?;
         Ok(Response::new(FoundResponse {}))
     }
 
@@ -99,31 +89,7 @@ impl Members for MembersApi {
         let node = self.node()?;
         let caller = Connection::of(&request)?.identity.name().to_owned();
         let request = request.into_inner();
-        let domain_id = domain_id(&request.domain_id)?;
-        if let Some(hosted) = node.hosted() {
-            if !hosted.knows(&caller) {
-                return Err(Status::permission_denied(format!(
-                    "{caller} is no member of this domain"
-                )));
-            }
-            let same = hosted.domain_id().0 == domain_id;
-            if same && hosted.raft_id().0 == request.raft_id {
-                return Ok(Response::new(AdmitResponse {}));
-            }
-            // An admission that broke off before this node became a member gives way to a new one,
-            // and so does a membership that ended: a Raft id is never used again.
-            let is_member = hosted.members().is_some_and(|members| {
-                members.members.iter().any(|member| member.raft_id == hosted.raft_id().0)
-                    && !members.former.contains(&node.name)
-            });
-            if !same || is_member {
-                return Err(precondition(
-                    "this node still holds a membership; stop it, empty its data folder, and add it again",
-                ));
-            }
-            node.leave_unfounded().await.map_err(start_failed)?;
-        }
-        node.enter(domain_id, request.raft_id).await.map_err(start_failed)?;
+        finished(tokio::spawn(async move { admit(&node, &caller, &request).await }).await)?;
         Ok(Response::new(AdmitResponse {}))
     }
 
@@ -186,6 +152,55 @@ impl Members for MembersApi {
             .map_err(|error| unavailable(error.to_string()))?;
         Ok(Response::new(HandOverResponse {}))
     }
+}
+
+/// This node becomes a founder.
+async fn found(node: &Arc<Node>, request: &FoundRequest) -> Result<(), Status> {
+    let _entering = node.entering.lock().await;
+    let domain_id = domain_id(&request.domain_id)?;
+    if let Some(hosted) = node.hosted() {
+        if hosted.domain_id().0 == domain_id && hosted.raft_id().0 == request.raft_id {
+            return Ok(());
+        }
+        let replaced = hosted.domain_id().0.as_slice() == request.replaces;
+        if hosted.is_founded() || !replaced {
+            return Err(precondition("this node belongs to another domain"));
+        }
+        node.leave_unfounded().await.map_err(start_failed)?;
+    }
+    node.enter(domain_id, request.raft_id).await.map(drop).map_err(start_failed)
+}
+
+/// This node becomes a learner.
+async fn admit(node: &Arc<Node>, caller: &str, request: &AdmitRequest) -> Result<(), Status> {
+    let _entering = node.entering.lock().await;
+    let domain_id = domain_id(&request.domain_id)?;
+    if let Some(hosted) = node.hosted() {
+        if !hosted.knows(caller) {
+            return Err(Status::permission_denied(format!("{caller} is no member of this domain")));
+        }
+        let same = hosted.domain_id().0 == domain_id;
+        if same && hosted.raft_id().0 == request.raft_id {
+            return Ok(());
+        }
+        // An admission that broke off before this node became a member gives way to a new one, and
+        // so does a membership that ended: a Raft id is never used again.
+        let is_member = hosted.members().is_some_and(|members| {
+            members.members.iter().any(|member| member.raft_id == hosted.raft_id().0)
+                && !members.former.contains(&node.name)
+        });
+        if !same || is_member {
+            return Err(precondition(
+                "this node still holds a membership; stop it, empty its data folder, and add it again",
+            ));
+        }
+        node.leave_unfounded().await.map_err(start_failed)?;
+    }
+    node.enter(domain_id, request.raft_id).await.map(drop).map_err(start_failed)
+}
+
+fn finished<T>(result: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, Status> {
+    result.unwrap_or_else(|_| Err(Status::internal("it ended unexpectedly; see the node's log")))
 }
 
 fn domain_id(bytes: &[u8]) -> Result<[u8; 16], Status> {
