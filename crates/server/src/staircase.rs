@@ -134,30 +134,42 @@ fn plan(
     let Some(now_ms) = hosted.replica.now_ms() else {
         return Err(unavailable("cluster time is not known yet; retry"));
     };
-    hosted.with_keyring(|keyring| {
-        let Some(keyring) = keyring else {
-            return Err(unavailable(
-                "this node is sealed; retry on an open node, or unseal it with `conclave operator unseal`",
-            ));
-        };
-        let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
-        let view = hosted.replica.view();
-        if request.is_mutation() && !age.is_zero() && may_have_forgotten(&view, now_ms, age) {
+    with_ctx(hosted, caller, now_ms, |view, ctx| {
+        if request.is_mutation() && !age.is_zero() && may_have_forgotten(view, now_ms, age) {
             return Err(outcome_unknown("this retry is older than what the cluster remembers"));
         }
-        let mut entropy = SystemEntropy;
+        decide(ctx, request).map_err(internal)
+    })
+    .unwrap_or_else(|| {
+        Err(unavailable(
+            "this node is sealed; retry on an open node, or unseal it with `conclave operator unseal`",
+        ))
+    })
+}
+
+/// Lends what a decision works with, all from one reading; `None` if the node is not open.
+fn with_ctx<T>(
+    hosted: &Hosted,
+    caller: &Caller,
+    now_ms: u64,
+    work: impl FnOnce(&AppliedView<'_>, &mut Ctx<'_>) -> T,
+) -> Option<T> {
+    let info = hosted.info()?;
+    hosted.with_keyring(|keyring| {
+        let keyring = keyring?;
+        let view = hosted.replica.view();
         let mut ctx = Ctx {
             view: &view,
             keyring,
             cache: &hosted.cache,
-            entropy: &mut entropy,
+            entropy: &mut SystemEntropy,
             now_ms,
             node: &hosted.name,
             region: &hosted.region,
             domain: &info,
             caller,
         };
-        decide(&mut ctx, request).map_err(internal)
+        Some(work(&view, &mut ctx))
     })
 }
 
@@ -173,27 +185,11 @@ fn first_answer(
     request: &Request,
     answer: &[u8],
 ) -> Result<Result<Response, Refusal>, Status> {
-    hosted.with_keyring(|keyring| {
-        let Some(keyring) = keyring else {
-            return Err(outcome_unknown("it was done before, but this node was sealed meanwhile"));
-        };
-        let info = hosted.info().ok_or_else(|| unavailable("the domain is not founded yet"))?;
-        let view = hosted.replica.view();
-        let now_ms = hosted.replica.now_ms().unwrap_or_default();
-        let mut entropy = SystemEntropy;
-        let ctx = Ctx {
-            view: &view,
-            keyring,
-            cache: &hosted.cache,
-            entropy: &mut entropy,
-            now_ms,
-            node: &hosted.name,
-            region: &hosted.region,
-            domain: &info,
-            caller,
-        };
-        replay(&ctx, request, answer).map_err(internal)
-    })
+    let now_ms = hosted.replica.now_ms().unwrap_or_default();
+    with_ctx(hosted, caller, now_ms, |_, ctx| replay(ctx, request, answer).map_err(internal))
+        .unwrap_or_else(|| {
+            Err(outcome_unknown("it was done before, but this node was sealed meanwhile"))
+        })
 }
 
 async fn wait_applied(hosted: &Hosted, index: u64, deadline: Instant) -> Result<(), Status> {
