@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
@@ -16,6 +17,8 @@ pub const HEARTBEAT_MS: u64 = 150;
 pub const ELECTION_MIN_MS: u64 = 600;
 /// Longest such time; each node draws its own between the two.
 pub const ELECTION_MAX_MS: u64 = 1200;
+/// How long a node that starts waits for silent voters, unless configured otherwise.
+pub(crate) const WITNESS_WAIT: Duration = Duration::from_secs(10);
 /// Entries kept behind a snapshot, so that a follower a little behind catches up by log.
 const KEPT_BEHIND_SNAPSHOT_MAX: u64 = 1_000;
 /// Entries in one AppendEntries at most; their bytes are bounded by the sender too.
@@ -47,6 +50,8 @@ pub struct ReplicaConfig {
     pub election_max_ms: u64,
     /// Bytes of one audit segment; the same on every replica of the domain, for as long as it lives.
     pub segment_bytes: u64,
+    /// How long a node that starts waits for voters that do not say what they saw of its disk.
+    pub witness_wait: Duration,
     /// Where the node's own wall clock is read.
     pub wall_clock: Arc<dyn WallClock>,
 }
@@ -71,6 +76,7 @@ impl ReplicaConfig {
             election_min_ms: ELECTION_MIN_MS,
             election_max_ms: ELECTION_MAX_MS,
             segment_bytes: conclave_store::limits::SEGMENT_BYTES,
+            witness_wait: WITNESS_WAIT,
             wall_clock: Arc::new(SystemClock),
         }
     }
@@ -117,6 +123,8 @@ impl ReplicaConfig {
             // A restarted leader may have applied less than it had acknowledged: it stands again.
             enable_leader_restore: Some(false),
             enable_pre_vote: Some(true),
+            // Not before its disk was compared with what the others saw of it.
+            enable_elect: false,
             // A peer that comes back is tried again soon, whatever it had been doing.
             backoff: "50ms 100ms 200ms ...500ms".to_owned(),
             ..openraft::Config::default()

@@ -24,7 +24,9 @@ use crate::counters::Counters;
 use crate::machine::Machine;
 use crate::peers::{Identity, PeerClient, Peers};
 use crate::snapshot::SnapshotStore;
+use crate::standing::Standings;
 use crate::types::{PeerNode, RaftId, Types};
+use crate::witness::Witness;
 
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
 pub(crate) type RaftMetrics = openraft::RaftMetrics<Types>;
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) standing: Arc<Standings>,
     /// Held for reading while a command is on its way through Raft, for writing by a change of
     /// members, whose checks must stay true until its entry is in the log.
     pub(crate) gate: Arc<RwLock<()>>,

@@ -2,9 +2,8 @@
 //! checkpoints; every replica takes a snapshot when its log has grown by many bytes, which openraft,
 //! counting entries, would not see.
 //!
-//! Every replica notes (index, state digest, audit head) when it applies a checkpoint entry. Telling
-//! the notes to the others, and stopping a node that a majority contradicts, will stand here as
-//! well; for now the notes are kept for whoever asks.
+//! Every replica notes (index, state digest, audit head) when it applies a checkpoint entry;
+//! `returning` compares the notes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,9 +4,9 @@
 //! Bottom up: `types` and `codec` are Raft's own types and their bytes; [`log`] keeps log and vote;
 //! `segments` keeps the audit history; `snapshot` keeps snapshots; `applied` is the store's state
 //! with its blobs, and `machine` drives it from openraft. `peers`, `network`, `service` and
-//! `receive` talk to the other members. [`clock`] is cluster time. `core` joins these; on it stand
-//! `lead` and `members` (what a leader does when asked), `duties` (what it does unasked) and
-//! `proposer`. [`Replica`] is what the server holds.
+//! `receive` talk to the other members; `held` and `witness` are what they see of each other's disks. [`clock`] is cluster time. `core` joins these; on it stand
+//! `lead` and `members` (what a leader does when asked), `duties` (what it does unasked),
+//! `returning` (from a start to serving) and `proposer`. [`Replica`] is what the server holds.
 //!
 //! **Architecture invariant:** nothing here reads a record's content. The store judges commands,
 //! and the audit crate judges steps.
@@ -20,6 +20,7 @@ mod counters;
 mod decided;
 mod disk;
 mod duties;
+mod held;
 mod lead;
 pub mod log;
 mod machine;
@@ -30,11 +31,14 @@ mod peers;
 mod proposer;
 mod receive;
 mod replica;
+mod returning;
 mod segments;
 mod service;
 mod snapshot;
+mod standing;
 mod status;
 pub mod types;
+mod witness;
 
 pub use applied::{AppliedView, ApplyError, IndexError};
 pub use clock::{SystemClock, WallClock};
@@ -44,11 +48,13 @@ pub use config::{
 pub use counters::{Counter, Counters};
 pub use decided::{Decided, ProposeError};
 pub use disk::FileError;
+pub use held::{Durable, Held};
 pub use peers::{Addressed, Identity, MESSAGE_BYTES_MAX, PeerDialer};
 pub use proposer::QUEUE_MAX;
 pub use replica::{MembersError, Replica, StartError, Unavailable};
 pub use segments::{STEPS_PER_READ_MAX, SegmentsError};
 pub use service::ReplicationService;
 pub use snapshot::{SnapshotError, SnapshotFileError};
+pub use standing::Standing;
 pub use status::ReplicaStatus;
 pub use types::{PeerNode, RaftId};

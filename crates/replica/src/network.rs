@@ -24,7 +24,9 @@ use crate::clock::ClusterClock;
 use crate::codec;
 use crate::peers::{PeerClient, Peers};
 use crate::snapshot::{Snapshot, SnapshotData};
+use crate::standing::Standings;
 use crate::types::{LogId, PeerNode, RaftId, Types, Vote};
+use crate::witness::Witness;
 
 /// Entries are added to an AppendEntries until it has this many bytes; what remains goes next.
 pub(crate) const APPEND_BYTES: usize = 2 << 20;
@@ -41,6 +43,8 @@ const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
 pub(crate) struct Network {
     pub(crate) peers: Arc<Peers>,
     pub(crate) clock: Arc<ClusterClock>,
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) standing: Arc<Standings>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -50,6 +54,8 @@ impl RaftNetworkFactory<Types> for Network {
         PeerNetwork {
             peers: self.peers.clone(),
             clock: self.clock.clone(),
+            witness: self.witness.clone(),
+            standing: self.standing.clone(),
             target,
             node: node.clone(),
         }
@@ -60,6 +66,8 @@ impl RaftNetworkFactory<Types> for Network {
 pub(crate) struct PeerNetwork {
     peers: Arc<Peers>,
     clock: Arc<ClusterClock>,
+    witness: Arc<Witness>,
+    standing: Arc<Standings>,
     target: RaftId,
     node: PeerNode,
 }
@@ -67,6 +75,15 @@ pub(crate) struct PeerNetwork {
 impl PeerNetwork {
     fn client(&self) -> Result<PeerClient, Unreachable<Types>> {
         self.peers.client(self.target, &self.node).map_err(|status| Unreachable::new(&status))
+    }
+
+    /// Notes what the target said of its disk. One that went back is as good as unreachable: what
+    /// it grants or acknowledges must not count.
+    fn hear(&self, held: Option<&proto::Held>) -> Result<(), Unreachable<Types>> {
+        self.witness.hear(self.target, held).map_err(|went_back| {
+            tracing::error!(peer = self.node.name, error = %went_back, "a peer is not heard");
+            Unreachable::new(&went_back)
+        })
     }
 
     async fn vote_or_pre_vote(
@@ -81,9 +98,11 @@ impl PeerNetwork {
             last_log_id: rpc.last_log_id.as_ref().map(codec::log_id_to_proto),
             pre_vote,
             leader_transfer: rpc.leadership_transfer,
+            held: Some(self.witness.own()),
         };
         let timeout = option.hard_ttl().max(VOTE_TIMEOUT);
         let answer = within(timeout, client.vote(request)).await?;
+        self.hear(answer.held.as_ref())?;
         let vote = codec::require_vote(answer.vote.as_ref(), "VoteResponse.vote");
         let vote = vote.map_err(|error| Unreachable::new(&error))?;
         let last_log_id = answer.last_log_id.as_ref().map(codec::log_id_from_proto);
@@ -111,8 +130,10 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             prev: rpc.prev_log_id.as_ref().map(codec::log_id_to_proto),
             entries,
             committed: rpc.leader_commit.as_ref().map(codec::log_id_to_proto),
+            held: Some(self.witness.own()),
         };
         let answer = within(timeout, client.append_entries(request)).await?;
+        self.hear(answer.held.as_ref())?;
         if answer.clock_ms != 0 {
             self.clock.hear(self.target, answer.clock_ms, Instant::now());
         }
@@ -149,6 +170,10 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        if !self.standing.is_proven() {
+            let unproven = Status::unavailable("this node has yet to prove its own state");
+            return Err(Unreachable::new(&unproven).into());
+        }
         let mut client = self.client()?;
         let (chunks, receiver) = tokio::sync::mpsc::channel(SNAPSHOT_CHUNKS_AHEAD);
         let start = proto::SnapshotStart {

@@ -32,11 +32,14 @@ use crate::machine::Machine;
 use crate::network::Network;
 use crate::peers::{Identity, PeerDialer, Peers};
 use crate::proposer::Proposer;
+use crate::returning;
 use crate::segments::SegmentsError;
 use crate::service::ReplicationService;
 use crate::snapshot::{SnapshotError, SnapshotStore};
+use crate::standing::{Standing, Standings};
 use crate::status::ReplicaStatus;
 use crate::types::{PeerNode, RaftId};
+use crate::witness::Witness;
 
 /// Between two tries to reach a leader.
 const RETRY_AFTER: Duration = Duration::from_millis(25);
@@ -48,7 +51,14 @@ const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Replica {
     core: Arc<Core>,
     proposer: Proposer,
-    tasks: Arc<StdMutex<Vec<JoinHandle<()>>>>,
+    tasks: Arc<StdMutex<Option<Tasks>>>,
+}
+
+struct Tasks {
+    /// These end when Raft does.
+    ending: Vec<JoinHandle<()>>,
+    /// Waits for others, and holds nothing that must be put in order.
+    returning: JoinHandle<()>,
 }
 
 impl Replica {
@@ -72,7 +82,22 @@ impl Replica {
             opening.await.map_err(|error| StartError::Raft(error.to_string()))??;
 
         let peers = Arc::new(Peers::new(&config, dialer));
-        let network = Network { peers: peers.clone(), clock: clock.clone() };
+        let start = {
+            let mut start = [0; 8];
+            SystemEntropy.fill(&mut start);
+            u64::from_be_bytes(start)
+        };
+        let held = log.held();
+        let held_at_start = held.get();
+        let floor = log.log_state().on(&config.data_dir)?.last_log_id.map_or(0, |last| last.index);
+        let witness = Arc::new(Witness::open(&config.data_dir, start, held));
+        let standing = Arc::new(Standings::new());
+        let network = Network {
+            peers: peers.clone(),
+            clock: clock.clone(),
+            witness: witness.clone(),
+            standing: standing.clone(),
+        };
         let machine = Machine {
             applied: applied.clone(),
             snapshots: snapshots.clone(),
@@ -89,6 +114,8 @@ impl Replica {
             clock,
             peers,
             counters,
+            witness,
+            standing,
             gate: Arc::new(RwLock::new(())),
             members: Arc::new(Mutex::new(())),
             receiving: Arc::new(Mutex::new(())),
@@ -97,12 +124,24 @@ impl Replica {
         SystemEntropy.fill(&mut nonce);
         let (proposer, proposing) = Proposer::start(core.clone(), noticed, nonce);
         let duties = tokio::spawn(duties::run(core.clone()));
-        Ok(Self { core, proposer, tasks: Arc::new(StdMutex::new(vec![proposing, duties])) })
+        let returning = tokio::spawn(returning::run(core.clone(), held_at_start, floor));
+        let tasks = Tasks { ending: vec![proposing, duties], returning };
+        Ok(Self { core, proposer, tasks: Arc::new(StdMutex::new(Some(tasks))) })
     }
 
-    /// Proposes a txn and waits for its outcome, or until `deadline`.
+    /// Proposes a txn and waits for its outcome, or until `deadline`. A replica that has yet to prove
+    /// itself after its start proposes nothing.
     pub async fn propose(&self, body: TxnBody, deadline: Instant) -> Result<Decided, ProposeError> {
+        if !self.core.standing.proven(deadline).await {
+            return Err(ProposeError::Unavailable);
+        }
         self.proposer.propose(body, deadline).await
+    }
+
+    /// How far this replica has got since its start. Until it is [`Standing::Proven`], what is
+    /// proposed waits.
+    pub fn standing(&self) -> Standing {
+        self.core.standing.get()
     }
 
     /// A log index such that whoever has applied it sees everything that was acknowledged before
@@ -309,10 +348,16 @@ impl Replica {
         if let Err(error) = self.core.raft.shutdown().await {
             tracing::error!(%error, "Raft did not stop cleanly");
         }
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in tasks {
-            // A task that panicked was reported when it did.
-            let _ = task.await;
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Tasks { ending, returning }) = tasks {
+            returning.abort();
+            for task in ending.into_iter().chain([returning]) {
+                // A task that panicked was reported when it did.
+                let _ = task.await;
+            }
+        }
+        if let Err(error) = self.core.witness.save() {
+            tracing::warn!(%error, "what was seen of the other disks could not be written");
         }
         if let Err(error) = self.core.applied.segments().sync() {
             tracing::error!(%error, "the audit history was not flushed; the next start rewrites it");

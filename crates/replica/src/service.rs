@@ -10,8 +10,9 @@ use conclave_proto::audit::Step;
 use conclave_proto::peer::replication_server::{Replication, ReplicationServer};
 use conclave_proto::peer::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembersRequest, ChangeMembersResponse,
-    FetchStepsRequest, FetchStepsResponse, ProposeRequest, ProposeResponse, ReadIndexRequest,
-    ReadIndexResponse, TransferLeaderResponse,
+    FetchStepsRequest, FetchStepsResponse, NotedRequest, NotedResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, TransferLeaderResponse, WitnessRequest,
+    WitnessResponse,
 };
 use conclave_proto::raft as proto;
 use openraft::errors::RaftError;
@@ -58,17 +59,33 @@ impl ReplicationService {
     }
 }
 
+impl ReplicationService {
+    /// Notes what the sender, who leads or stands under this vote, said of its disk. One that went
+    /// back is not heard: it may lack what it had acknowledged.
+    fn hear(&self, vote: Option<&proto::Vote>, held: Option<&proto::Held>) -> Result<(), Status> {
+        let Some(vote) = vote else { return Ok(()) };
+        self.core.witness.hear(vote.leader, held).map_err(|went_back| {
+            tracing::error!(error = %went_back, "a peer is not heard");
+            Status::failed_precondition(went_back.to_string())
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl Replication for ReplicationService {
     async fn append_entries(
         &self,
         request: Request<proto::AppendEntriesRequest>,
     ) -> Result<Response<proto::AppendEntriesResponse>, Status> {
-        let request = append_from_proto(self.open(request)?).map_err(malformed)?;
+        let request = self.open(request)?;
+        self.core.standing.check_returned()?;
+        self.hear(request.vote.as_ref(), request.held.as_ref())?;
+        let request = append_from_proto(request).map_err(malformed)?;
         let answer = self.core.raft.append_entries(request).await.map_err(stopped)?;
         Ok(Response::new(proto::AppendEntriesResponse {
             result: Some(append_to_proto(answer)),
             clock_ms: self.core.clock.own_ms(),
+            held: Some(self.core.witness.own()),
         }))
     }
 
@@ -77,6 +94,8 @@ impl Replication for ReplicationService {
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let request = self.open(request)?;
+        self.core.standing.check_returned()?;
+        self.hear(request.vote.as_ref(), request.held.as_ref())?;
         let vote = vote(request.vote.as_ref(), "VoteRequest.vote")?;
         let last_log_id = request.last_log_id.as_ref().map(codec::log_id_from_proto);
         let mut rpc = VoteRequest::new(vote, last_log_id);
@@ -91,6 +110,7 @@ impl Replication for ReplicationService {
             vote: Some(codec::vote_to_proto(&answer.vote)),
             vote_granted: answer.vote_granted,
             last_log_id: answer.last_log_id.as_ref().map(codec::log_id_to_proto),
+            held: Some(self.core.witness.own()),
         }))
     }
 
@@ -99,6 +119,7 @@ impl Replication for ReplicationService {
         request: Request<Streaming<proto::SnapshotChunk>>,
     ) -> Result<Response<proto::SnapshotResponse>, Status> {
         let chunks = self.open(request)?;
+        self.core.standing.check_returned()?;
         receive::snapshot(&self.core, chunks).await.map(Response::new)
     }
 
@@ -107,6 +128,7 @@ impl Replication for ReplicationService {
         request: Request<proto::TransferLeaderRequest>,
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         let request = self.open(request)?;
+        self.core.standing.check_returned()?;
         let from = vote(request.from.as_ref(), "TransferLeaderRequest.from")?;
         let last_log_id = request.last_log_id.as_ref().map(codec::log_id_from_proto);
         let rpc = TransferLeaderRequest::new(from, request.to, last_log_id);
@@ -151,6 +173,29 @@ impl Replication for ReplicationService {
     ) -> Result<Response<ChangeMembersResponse>, Status> {
         let request = self.open(request)?;
         Ok(Response::new(self.core.answer_change_members(request).await))
+    }
+
+    async fn witness(
+        &self,
+        request: Request<WitnessRequest>,
+    ) -> Result<Response<WitnessResponse>, Status> {
+        let WitnessRequest { raft_id, start } = self.open(request)?;
+        let held = self.core.witness.before(raft_id, start).map(|held| held.to_proto(0));
+        Ok(Response::new(WitnessResponse { held }))
+    }
+
+    async fn noted(
+        &self,
+        request: Request<NotedRequest>,
+    ) -> Result<Response<NotedResponse>, Status> {
+        let NotedRequest { log_index } = self.open(request)?;
+        let notes = self.core.applied.checkpoints();
+        let note = notes.into_iter().find(|note| note.index.0 == log_index);
+        Ok(Response::new(note.map_or_else(NotedResponse::default, |note| NotedResponse {
+            noted: true,
+            state_digest: note.state_digest.to_vec(),
+            audit_head: note.head.to_vec(),
+        })))
     }
 
     type FetchStepsStream =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::Core;
+use crate::standing::Standing;
 use crate::types::{PeerNode, RaftId};
 
 /// One replica's state, as it sees it.
@@ -38,6 +39,8 @@ pub struct ReplicaStatus {
     pub snapshot_index: Option<u64>,
     /// The last log entry that was purged.
     pub purged_index: Option<u64>,
+    /// How far it has got since its start.
+    pub standing: Standing,
     /// Why Raft stopped, if it did.
     pub stopped: Option<String>,
 }
@@ -54,6 +57,8 @@ impl ReplicaStatus {
         let lags = metrics.replication.iter().flatten();
         let lags = lags
             .filter_map(|(id, matched)| Some((*id, last.saturating_sub(matched.as_ref()?.index))));
+        let stopped = metrics.running_state.clone().err();
+        let gave_up = core.standing.gave_up().map(str::to_owned);
         Self {
             raft_id: metrics.id,
             leader: metrics.current_leader,
@@ -70,7 +75,8 @@ impl ReplicaStatus {
             lags: lags.collect(),
             snapshot_index: core.snapshots.index(),
             purged_index: metrics.purged.map(|id| id.index),
-            stopped: metrics.running_state.err().map(|fatal| fatal.to_string()),
+            standing: core.standing.get(),
+            stopped: stopped.map(|fatal| gave_up.unwrap_or_else(|| fatal.to_string())),
         }
     }
 }

@@ -31,6 +31,7 @@ use self::memory::Memory;
 use self::record::{Bounds, frame_entry};
 use self::writer::{Done, Op, Writer};
 use crate::codec::{self, ENTRY_BYTES_MAX};
+use crate::held::Durable;
 use crate::types::{Entry, Flushed, LogId, Types, Vote};
 
 /// Entries of one replication message, and of one step of the stream that apply reads. A larger
@@ -47,6 +48,7 @@ pub struct LogStore {
 struct Inner {
     disk: Arc<Disk>,
     memory: Arc<Mutex<Memory>>,
+    durable: Arc<Durable>,
     /// Taken when the log closes.
     ops: Option<Sender<Op>>,
     writer: Option<JoinHandle<()>>,
@@ -79,12 +81,17 @@ impl LogStore {
 
     fn start(disk: Disk, kept: Kept, mut memory: Memory, path: &Path) -> Result<Self, OpenError> {
         let purged = kept.bounds.purged;
+        let durable = Arc::new(Durable::default());
+        let last = kept.bounds.last;
+        durable.set(kept.vote, last);
         memory.loaded(kept);
         let (disk, memory) = (Arc::new(disk), Arc::new(Mutex::new(memory)));
         let (ops, queue) = channel();
         let writer = Writer {
             disk: disk.clone(),
             memory: memory.clone(),
+            durable: durable.clone(),
+            last,
             ops: queue,
             committed: None,
             waste_to: purged.map(|purged| purged.index),
@@ -93,8 +100,13 @@ impl LogStore {
         let writer = thread
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        let inner = Inner { disk, memory, ops: Some(ops), writer: Some(writer) };
+        let inner = Inner { disk, memory, durable, ops: Some(ops), writer: Some(writer) };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How far the disk has come, as it grows.
+    pub fn held(&self) -> Arc<Durable> {
+        self.inner.durable.clone()
     }
 
     /// Bytes on disk of the entries since the last purge.

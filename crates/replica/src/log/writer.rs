@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::disk::{Batch, Disk, Step};
 use super::memory::{AppendNumber, Memory};
 use super::record::Bounds;
+use crate::held::Durable;
 use crate::types::{Flushed, LogId, Vote};
 
 /// What one commit takes up at most; the rest waits for the next.
@@ -51,6 +52,9 @@ pub(super) enum Op {
 pub(super) struct Writer {
     pub(super) disk: Arc<Disk>,
     pub(super) memory: Arc<Mutex<Memory>>,
+    pub(super) durable: Arc<Durable>,
+    /// The last entry that the disk holds.
+    pub(super) last: Option<LogId>,
     pub(super) ops: Receiver<Op>,
     /// The committed log id that waits for a commit to go with.
     pub(super) committed: Option<Option<LogId>>,
@@ -135,6 +139,7 @@ impl Writer {
 
     fn write(&mut self, mut group: Group) {
         let vote = group.batch.vote;
+        let last = group.batch.bounds.map_or(self.last, |bounds| bounds.last);
         group.batch.committed = self.committed.take();
         group.batch.waste_to = self.waste_to;
         let result = self.commit(group.batch);
@@ -145,6 +150,8 @@ impl Writer {
                     self.waste_to = self.waste_to.filter(|_| waste);
                     memory.vote = vote.or(memory.vote);
                     memory.flushed(group.appended);
+                    self.last = last;
+                    self.durable.set(memory.vote, last);
                     None
                 }
                 Err(error) => {
