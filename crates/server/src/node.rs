@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use axum::Router;
 use conclave_crypto::HpkePrivateKey;
 use conclave_pki::{ClusterName, TlsMaterial};
-use conclave_replica::{Replica, ReplicaConfig};
+use conclave_replica::{Replica, ReplicaConfig, Standing};
 use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -196,6 +196,10 @@ impl Node {
         };
         if !hosted.is_open() {
             return Some(format!("{}: {}", hosted.state().as_str(), hosted.detail()));
+        }
+        let standing = hosted.replica.standing();
+        if standing != Standing::Proven {
+            return Some(standing.to_string());
         }
         if hosted.replica.status().leader.is_none() {
             return Some("no leader".to_owned());

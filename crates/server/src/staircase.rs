@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
 use conclave_kms::{Caller, Ctx, Plan, Refusal, Request, Response, decide, replay};
-use conclave_replica::{AppliedView, Decided, ProposeError};
+use conclave_replica::{AppliedView, Decided, ProposeError, Standing};
 use conclave_store::Revision;
 use tonic::Status;
 use tracing::error;
@@ -83,6 +83,10 @@ async fn perform_until(
     request: &Request,
     deadline: Instant,
 ) -> Result<Performed, Status> {
+    let standing = hosted.replica.standing();
+    if standing != Standing::Proven {
+        return Err(unavailable(format!("this node is {standing}; retry on another node")));
+    }
     if request.needs_read_index() {
         let index = hosted
             .replica

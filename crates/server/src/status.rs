@@ -6,6 +6,7 @@ use std::time::Duration;
 use conclave_proto::peer::{NodeStatusRequest, NodeStatusResponse};
 use conclave_proto::record::{Member, PublicKeys};
 use conclave_proto::v1::{NodeStatus, StatusResponse};
+use conclave_replica::Standing;
 use conclave_seal::RaftId;
 use conclave_store::Kind;
 
@@ -35,7 +36,11 @@ pub(crate) fn of_this_node(hosted: &Hosted) -> NodeStatusResponse {
         leader: replica.leader.unwrap_or_default(),
         term: replica.term,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        detail: if hosted.is_open() { String::new() } else { detail },
+        detail: match &replica.standing {
+            Standing::Proven if hosted.is_open() => String::new(),
+            Standing::Proven => detail,
+            standing => standing.to_string(),
+        },
         unseal_progress: hosted.seal().operator_shares_held().into(),
         feature_level: conclave_store::FEATURE_LEVEL,
     }
