@@ -124,6 +124,8 @@ impl Replica {
         SystemEntropy.fill(&mut nonce);
         let (proposer, proposing) = Proposer::start(core.clone(), noticed, nonce);
         let duties = tokio::spawn(duties::run(core.clone()));
+        let scrubbed = core.clone();
+        tokio::task::spawn_blocking(move || returning::scrub(&scrubbed));
         let returning = tokio::spawn(returning::run(core.clone(), held_at_start, floor));
         let tasks = Tasks { ending: vec![proposing, duties], returning };
         Ok(Self { core, proposer, tasks: Arc::new(StdMutex::new(Some(tasks))) })

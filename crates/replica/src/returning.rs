@@ -257,6 +257,21 @@ fn others(core: &Core, membership: &Membership) -> Others {
     others.filter_map(|id| Some((id, membership.get_node(&id)?.clone()))).collect()
 }
 
+/// Checks the audit history that the start took on trust.
+pub(crate) fn scrub(core: &Arc<Core>) {
+    let scrub = core.applied.segments().scrub();
+    let files = scrub.files();
+    let checked = scrub.run(|file| {
+        core.applied.segments().checked(file);
+        !core.is_stopped()
+    });
+    match checked {
+        Ok(()) if files > 0 => tracing::info!(files, "the audit history was checked"),
+        Ok(()) => {}
+        Err(error) => give_up(core, error.to_string()),
+    }
+}
+
 /// Stops taking part, for good.
 fn give_up(core: &Arc<Core>, reason: String) {
     tracing::error!(reason, "this replica stops");

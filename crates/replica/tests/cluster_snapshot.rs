@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{Cluster, Tweak, all_steps, commit, eventually, number_of};
+use conclave_replica::Replica;
 
 const SMALL: Tweak = |config| {
     config.snapshot_every = 50;
@@ -98,8 +99,14 @@ async fn a_damaged_history_or_snapshot_stops_the_node() {
         std::fs::write(&file, &flipped).unwrap();
         let message = eventually("the log is closed", async || {
             let config = cluster.config(1, &dir);
-            let started = conclave_replica::Replica::start(config, cluster.links.dialer(1)).await;
-            let message = started.err().expect("a damaged disk does not start").to_string();
+            let message = match Replica::start(config, cluster.links.dialer(1)).await {
+                Err(error) => error.to_string(),
+                Ok(replica) => {
+                    let stopped = replica.stopped().await;
+                    replica.shutdown().await;
+                    stopped
+                }
+            };
             message.contains(file.file_name().unwrap().to_str().unwrap()).then_some(message)
         })
         .await;

@@ -2,11 +2,14 @@
 //!
 //! Apply appends each round's steps with plain writes; a segment is fsynced when it rolls and
 //! before a snapshot names it. So after an unclean stop only what the last durable snapshot names
-//! counts: `scan` cuts the files back to there, and replay writes the rest again. How a step looks
-//! in a file is `conclave_audit::segment`'s business, and where segments roll is the store's.
+//! counts: `scan` cuts the files back to there, and replay writes the rest again. A start reads only
+//! the file that is cut; `scrub` checks the older ones after it, so that a long history delays
+//! nothing. How a step looks in a file is `conclave_audit::segment`'s business, and where segments
+//! roll is the store's.
 
 mod read;
 mod scan;
+mod scrub;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -45,9 +48,12 @@ struct Segment {
     end: u64,
     /// Bytes of the file, pending ones included.
     bytes: u64,
-    /// (index, offset) of every [`MARK_EVERY`]th step, the first included.
-    marks: Vec<(u64, u64)>,
+    /// (index, offset) of every [`MARK_EVERY`]th step, the first included; none of a file that was
+    /// not read since the start.
+    marks: Marks,
 }
+
+type Marks = Vec<(u64, u64)>;
 
 impl Segment {
     fn new(number: u64, first: u64) -> Self {
@@ -73,8 +79,8 @@ pub(crate) struct ChainEnd {
 }
 
 impl Segments {
-    /// Opens the files, cut back to `keep`, which the last durable snapshot names. Everything up to
-    /// there is read and checked against the chain.
+    /// Opens the files, cut back to `keep`, which the last durable snapshot names. The last file is
+    /// read and checked against the chain; those before it are for [`Segments::scrub`].
     pub(crate) fn open(
         dir: &Path,
         domain: DomainId,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use conclave_audit::segment::Reader;
+use conclave_audit::segment::{HEADER_LEN, Reader};
 use conclave_proto::audit::Step;
 
 use super::{Segments, SegmentsError, path_of};
@@ -43,7 +43,9 @@ impl Segments {
                 continue;
             }
             let from = segment.marks.partition_point(|(index, _)| *index <= first);
-            let (index, offset) = segment.marks[from.saturating_sub(1)];
+            let whole = (segment.first, HEADER_LEN as u64);
+            let mark = from.checked_sub(1).and_then(|mark| segment.marks.get(mark));
+            let (index, offset) = mark.copied().unwrap_or(whole);
             let until = segment.marks.iter().find(|(index, _)| *index >= end);
             let bytes = until.map_or(segment.bytes, |(_, offset)| *offset) - offset;
             let path = path_of(&self.dir, segment.number);

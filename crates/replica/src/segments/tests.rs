@@ -83,28 +83,85 @@ fn a_torn_end_beyond_the_snapshot_is_cut() {
     assert_eq!(Segments::open(dir.path(), DOMAIN, ends[14]).unwrap().end(), 14);
 }
 
+/// What a start and the scrubbing after it find.
+fn open_and_scrub(dir: &Path, keep: ChainEnd) -> Result<Segments, SegmentsError> {
+    let mut segments = Segments::open(dir, DOMAIN, keep)?;
+    let mut checked = Vec::new();
+    segments.scrub().run(|file| {
+        checked.push(file);
+        true
+    })?;
+    checked.into_iter().for_each(|file| segments.checked(file));
+    Ok(segments)
+}
+
 #[test]
-fn damage_below_the_snapshot_stops_the_node() {
+fn older_files_are_read_on_trust_and_scrubbed_after() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, ends) = written(dir.path(), 15);
-    let file = path_of(dir.path(), 1);
-    let bytes = fs::read(&file).unwrap();
-    let mut flipped = bytes.clone();
-    flipped[bytes.len() / 2] ^= 1;
-    fs::write(&file, flipped).unwrap();
-    let error = Segments::open(dir.path(), DOMAIN, ends[15]).unwrap_err();
-    assert!(matches!(&error, SegmentsError::Frame { file: at, .. } if *at == file), "{error}");
-    // Cut short below it, gone, or another history of the same length.
-    fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
-    assert!(Segments::open(dir.path(), DOMAIN, ends[15]).is_err());
-    fs::remove_file(&file).unwrap();
-    let error = Segments::open(dir.path(), DOMAIN, ends[15]).unwrap_err();
-    assert!(matches!(error, SegmentsError::Differs { found: 0, named: 15, .. }));
-    fs::write(&file, &bytes).unwrap();
-    let other = ChainEnd { hash: [0; 32], ..ends[15] };
+    let (steps, ends) = written(dir.path(), 205);
+    let unread = Segments::open(dir.path(), DOMAIN, ends[205]).unwrap();
+    assert_eq!(unread.scrub().files(), 20);
+    assert_eq!(read(&unread, 37, 62), &steps[37..62]);
+    let checked = open_and_scrub(dir.path(), ends[205]).unwrap();
+    assert_eq!(checked.scrub().files(), 0);
+    assert_eq!(read(&checked, 37, 62), &steps[37..62]);
+}
+
+#[test]
+fn damage_below_the_snapshot_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, ends) = written(dir.path(), 35);
+    for number in 1..=4 {
+        let file = path_of(dir.path(), number);
+        let bytes = fs::read(&file).unwrap();
+        // Any byte, in any file.
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1;
+            fs::write(&file, flipped).unwrap();
+            let found = open_and_scrub(dir.path(), ends[35]);
+            assert!(found.is_err(), "byte {place} of file {number}");
+        }
+        // Cut short below the snapshot, or gone.
+        fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
+        assert!(open_and_scrub(dir.path(), ends[35]).is_err());
+        fs::remove_file(&file).unwrap();
+        assert!(matches!(
+            Segments::open(dir.path(), DOMAIN, ends[35]),
+            Err(SegmentsError::Differs { named: 35, .. })
+        ));
+        fs::write(&file, &bytes).unwrap();
+    }
+    // Another history of the same length.
+    let other = ChainEnd { hash: [0; 32], ..ends[35] };
     assert!(matches!(
         Segments::open(dir.path(), DOMAIN, other),
-        Err(SegmentsError::Differs { found: 15, .. })
+        Err(SegmentsError::Differs { found: 35, .. })
     ));
-    assert!(Segments::open(dir.path(), DOMAIN, ends[15]).is_ok());
+    assert!(open_and_scrub(dir.path(), ends[35]).is_ok());
+}
+
+#[test]
+fn files_of_two_histories_do_not_join() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, ends) = written(dir.path(), 25);
+    let first = path_of(dir.path(), 1);
+    let mut other = Head::genesis(&DOMAIN);
+    let mut bytes = fs::read(&first).unwrap()[..segment::HEADER_LEN].to_vec();
+    for index in 0..10 {
+        let mut step = Step {
+            index,
+            sequence: index + 1,
+            log_index: index,
+            entry: Some(SealedEntry { key: 1, commitment: vec![2; 32], sealed: vec![9; 40] }),
+            ..Step::default()
+        };
+        step.hash = other.append(&StepData::from_proto(&step).unwrap()).to_vec();
+        bytes.extend(segment::encode_frame(&step));
+    }
+    fs::write(&first, bytes).unwrap();
+    assert!(matches!(
+        open_and_scrub(dir.path(), ends[25]),
+        Err(SegmentsError::Chain { file, .. }) if file == path_of(dir.path(), 2)
+    ));
 }
