@@ -194,6 +194,21 @@ pub fn decode_snapshot_meta(bytes: &[u8]) -> Result<SnapshotMeta, CodecError> {
 
 /// An entry as the log and the wire carry it.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
+    entry_to_proto(entry).encode_to_vec()
+}
+
+/// Appends what [`encode_entry`] answers.
+pub(crate) fn append_entry(entry: &Entry, out: &mut Vec<u8>) {
+    entry_to_proto(entry).encode_raw(out);
+}
+
+/// Bytes that [`encode_entry`] answers.
+pub(crate) fn entry_len(entry: &Entry) -> usize {
+    entry_to_proto(entry).encoded_len()
+}
+
+/// Shares the command's bytes, uncopied.
+fn entry_to_proto(entry: &Entry) -> proto::Entry {
     let command = entry.payload.command.as_ref();
     proto::Entry {
         log_id: Some(log_id_to_proto(&entry.log_id)),
@@ -201,7 +216,6 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         membership: entry.payload.membership.as_ref().map(membership_to_proto),
         has_command: command.is_some(),
     }
-    .encode_to_vec()
 }
 
 /// An entry from bytes, bounded by [`ENTRY_BYTES_MAX`]. Its command shares them, uncopied.

@@ -1,6 +1,6 @@
 //! What a replica is started with, checked once, and what openraft is told of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,8 +97,8 @@ impl ReplicaConfig {
     }
 
     /// Where the Raft log is.
-    pub(crate) fn log_file(&self) -> PathBuf {
-        Path::new(&self.data_dir).join("raft.redb")
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("raft")
     }
 
     /// Checks the numbers and makes openraft's configuration.

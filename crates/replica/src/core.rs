@@ -14,13 +14,14 @@ use conclave_proto::peer::{
 };
 use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, watch};
 use tonic::{Response, Status};
 
 use crate::applied::Applied;
 use crate::clock::ClusterClock;
 use crate::config::ReplicaConfig;
 use crate::counters::Counters;
+use crate::log::Room;
 use crate::machine::Machine;
 use crate::peers::{Identity, PeerClient, Peers};
 use crate::snapshot::SnapshotStore;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) raft: Raft,
     pub(crate) applied: Arc<Applied>,
     pub(crate) snapshots: Arc<SnapshotStore>,
+    /// Whether the log has room to grow.
+    pub(crate) room: watch::Receiver<Room>,
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) counters: Arc<Counters>,

@@ -27,7 +27,7 @@ use crate::counters::Counters;
 use crate::decided::{Decided, ProposeError};
 use crate::disk::{FileError, OnFile, create_dir};
 use crate::duties;
-use crate::log::LogStore;
+use crate::log::{LogStore, Owner};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::peers::{Identity, PeerDialer, Peers};
@@ -103,6 +103,7 @@ impl Replica {
             snapshots: snapshots.clone(),
             counters: counters.clone(),
         };
+        let room = log.room();
         let raft = openraft::Raft::new(config.raft_id, raft_config, network, log, machine).await;
         let raft = raft.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
         let core = Arc::new(Core {
@@ -111,6 +112,7 @@ impl Replica {
             raft,
             applied,
             snapshots,
+            room,
             clock,
             peers,
             counters,
@@ -375,7 +377,8 @@ fn open(
     clock: Arc<ClusterClock>,
     counters: Arc<Counters>,
 ) -> Result<Opened, StartError> {
-    let log = LogStore::open(&config.log_file())?;
+    let owner = Owner { domain: config.domain_id, raft_id: config.raft_id };
+    let log = LogStore::open(&config.log_dir(), owner)?;
     let (snapshots, restored) = SnapshotStore::open(config)?;
     let restored = restored.unwrap_or_else(|| Restored::nothing(config));
     let applied = Applied::open(config, restored, notices, clock, counters)?;

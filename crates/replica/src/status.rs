@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::Core;
+use crate::log::Room;
 use crate::standing::Standing;
 use crate::types::{PeerNode, RaftId};
 
@@ -41,6 +42,8 @@ pub struct ReplicaStatus {
     pub purged_index: Option<u64>,
     /// How far it has got since its start.
     pub standing: Standing,
+    /// Whether the disk has room for the log to grow.
+    pub log_room: Room,
     /// Why Raft stopped, if it did.
     pub stopped: Option<String>,
 }
@@ -76,6 +79,7 @@ impl ReplicaStatus {
             snapshot_index: core.snapshots.index(),
             purged_index: metrics.purged.map(|id| id.index),
             standing: core.standing.get(),
+            log_room: *core.room.borrow(),
             stopped: stopped.map(|fatal| gave_up.unwrap_or_else(|| fatal.to_string())),
         }
     }

@@ -3,23 +3,15 @@
 
 mod log_support;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use conclave_replica::log::{LogStore, OpenError, READ_BYTES_MAX};
 use conclave_replica::types::{Command, Entry, Payload};
 use futures::StreamExt;
-use log_support::{all, append, begin_append, entry, id, member_entry, vote};
+use log_support::disk::SimFolder;
+use log_support::{OWNER, all, append, begin_append, entry, id, member_entry, open, vote};
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
-use redb::StorageBackend;
-use redb::backends::InMemoryBackend;
-
-fn open(folder: &Path) -> LogStore {
-    LogStore::open(&folder.join("log.redb")).unwrap()
-}
 
 // Commands, memberships, both in one entry, blanks and empty commands come back as they were.
 #[tokio::test]
@@ -96,7 +88,7 @@ async fn what_leaves_a_hole_or_exceeds_a_bound_is_refused() {
     large.payload.command = Some(Command(vec![0; 5 << 20].into()));
     assert!(append(&mut log, vec![large]).await.is_err());
     assert!(matches!(
-        LogStore::open(&folder.path().join("log.redb")),
+        LogStore::open(&folder.path().join("raft"), OWNER),
         Err(OpenError::InUse { .. })
     ));
     append(&mut log, vec![entry(3)]).await.unwrap();
@@ -127,59 +119,28 @@ async fn reads_join_disk_and_memory_within_bounds() {
     assert_eq!(streamed[..], expected[1..78]);
 }
 
-#[derive(Clone, Debug)]
-struct FailingDisk {
-    memory: Arc<InMemoryBackend>,
-    syncs_left: Arc<AtomicU64>,
-    failed: Arc<AtomicBool>,
-}
-
-impl StorageBackend for FailingDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.memory.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.memory.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.memory.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        let left = |n: u64| n.checked_sub(1);
-        if self.syncs_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
-            return self.memory.sync_data();
-        }
-        // Only once: as with a real fsync, the next one would report success.
-        self.syncs_left.store(u64::MAX, Ordering::SeqCst);
-        self.failed.store(true, Ordering::SeqCst);
-        Err(io::Error::from_raw_os_error(5))
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.memory.write(offset, data)
-    }
-}
-
 // After one failed fsync nothing is acknowledged ever again, though the disk works again.
 #[tokio::test]
 async fn a_failed_fsync_is_the_end() {
     for syncs in 0..6 {
-        let disk = FailingDisk {
-            memory: Arc::new(InMemoryBackend::new()),
-            syncs_left: Arc::new(AtomicU64::new(u64::MAX)),
-            failed: Arc::default(),
-        };
-        let mut log = LogStore::open_on(disk.clone()).unwrap();
+        let disk = SimFolder::new(syncs);
+        let mut log = LogStore::open_on(Arc::new(disk.clone()), OWNER, 1 << 20).unwrap();
         append(&mut log, vec![entry(1)]).await.unwrap();
-        disk.syncs_left.store(syncs, Ordering::SeqCst);
+        // The next segment is being made meanwhile, with syncs of its own.
+        while !disk.files().contains_key("00000002.seg") {
+            tokio::task::yield_now().await;
+        }
+        disk.fail_sync_after(syncs);
 
         let mut index = 2;
         let failed = loop {
             match append(&mut log, vec![entry(index)]).await {
-                Ok(()) => assert!(!disk.failed.load(Ordering::SeqCst), "acknowledged after it"),
+                Ok(()) => assert!(!disk.has_failed(), "acknowledged after it"),
                 Err(error) => break error,
             }
             index += 1;
         };
+        assert_eq!(index, 2 + syncs, "each append is one sync");
         assert!(failed.to_string().contains("os error 5"), "{failed}");
 
         assert!(begin_append(&mut log, vec![entry(index + 1)]).await.is_err());

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use conclave_replica::log::LogStore;
-use log_support::{all, begin_append, entry, id, runtime, vote};
+use log_support::{all, begin_append, entry, id, open, runtime, vote};
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
 
@@ -20,12 +19,12 @@ const ROUNDS: u64 = 20;
 #[test]
 fn acknowledged_entries_survive_kill_9() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log.redb");
+    let path = folder.path();
     let (mut acked, mut voted) = (0, 0);
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_writes_until_killed", "--nocapture"])
-            .env(CHILD_LOG, &path)
+            .env(CHILD_LOG, path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -49,13 +48,13 @@ fn acknowledged_entries_survive_kill_9() {
         let (child_acked, child_voted) = reader.join().unwrap();
         acked = acked.max(child_acked);
         voted = voted.max(child_voted);
-        check(&path, acked, voted);
+        check(path, acked, voted);
     }
     assert!(acked > ROUNDS && voted > ROUNDS, "the child got to work: {acked}, {voted}");
 }
 
 fn check(path: &Path, acked: u64, voted: u64) {
-    let mut log = LogStore::open(path).unwrap();
+    let mut log = open(path);
     runtime().block_on(async {
         let state = log.log_state().unwrap();
         let purged = state.last_purged_log_id.map_or(0, |purged| purged.index);
@@ -72,7 +71,7 @@ fn check(path: &Path, acked: u64, voted: u64) {
 #[test]
 fn child_writes_until_killed() {
     let Some(path) = std::env::var_os(CHILD_LOG) else { return };
-    let mut log = LogStore::open(Path::new(&path)).unwrap();
+    let mut log = open(Path::new(&path));
     let say = |what: &str, number: u64| {
         writeln!(std::io::stdout().lock(), "{what} {number}.").unwrap();
     };

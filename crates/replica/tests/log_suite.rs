@@ -3,7 +3,7 @@
 
 use std::io;
 
-use conclave_replica::log::LogStore;
+use conclave_replica::log::{LogStore, Owner};
 use conclave_replica::types::{ApplyReply, LogId, SnapshotMeta, StoredMembership, Types};
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
@@ -72,12 +72,14 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
+const OWNER: Owner = Owner { domain: [0xd0; 16], raft_id: 1 };
+
 struct Stores;
 
 impl StoreBuilder<Types, LogStore, Machine, TempDir> for Stores {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<Types>> {
         let folder = tempfile::tempdir().unwrap();
-        let log = LogStore::open(&folder.path().join("log.redb")).unwrap();
+        let log = LogStore::open(&folder.path().join("raft"), OWNER).unwrap();
         Ok((folder, log, Machine::default()))
     }
 }

@@ -9,32 +9,33 @@ use crate::types::LogId;
 /// A log that cannot be trusted or reached. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process holds the file.
+    /// Another process holds the folder.
     #[error("{path:?} is in use: another process runs on this data folder; stop it first")]
     InUse {
-        /// The log's file.
+        /// The log's folder.
         path: PathBuf,
     },
-    /// The file cannot be reached.
+    /// It cannot be reached.
     #[error("cannot open the Raft log {path:?}: {source}; check the disk and the permissions")]
     Io {
-        /// The log's file.
+        /// The log's folder.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
-    /// The database refuses its file.
-    #[error("the Raft log {path:?} is not a sound database: {reason}. {REMEDY}")]
-    Database {
-        /// The log's file.
+    /// A log of an earlier build, which this one does not read.
+    #[error(
+        "{path:?} is a Raft log of an unreleased build and cannot be read; move the data folder \
+         aside and let the node join under a new Raft id"
+    )]
+    Earlier {
+        /// The earlier log's file.
         path: PathBuf,
-        /// What redb says.
-        reason: String,
     },
-    /// What the database holds is not what was written.
+    /// What lies there is not what was written.
     #[error("the Raft log {path:?} is damaged: {damage}. {REMEDY}")]
     Damaged {
-        /// The log's file.
+        /// The log's folder.
         path: PathBuf,
         /// Where.
         damage: Damage,
@@ -44,12 +45,12 @@ pub enum OpenError {
         "the Raft log {path:?} has format {found}, this version reads {known}; run a newer version"
     )]
     Format {
-        /// The log's file.
+        /// The log's folder.
         path: PathBuf,
         /// The format found.
-        found: u64,
+        found: u32,
         /// The format this version writes.
-        known: u64,
+        known: u32,
     },
 }
 
@@ -59,6 +60,89 @@ const REMEDY: &str = "Nothing was cut away. Do not start this node with an empti
 /// What is wrong, and where.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
+    /// The folder is there, and no segment in it.
+    #[error("its folder holds no segment")]
+    NoSegment,
+    /// A segment between others is absent.
+    #[error("segment {segment:08x} is missing")]
+    NoFile {
+        /// Which.
+        segment: u32,
+    },
+    /// A file is shorter or longer than its header says.
+    #[error("segment {segment:08x} has {found} bytes, its header says {expected}")]
+    Size {
+        /// Which.
+        segment: u32,
+        /// Bytes found.
+        found: u64,
+        /// Bytes it should have.
+        expected: u64,
+    },
+    /// A segment does not begin as one.
+    #[error("the header of segment {segment:08x} is damaged")]
+    Header {
+        /// Which.
+        segment: u32,
+    },
+    /// A sound segment in the place of another, or of another log.
+    #[error("segment {segment:08x} belongs elsewhere: {found}")]
+    Foreign {
+        /// The place.
+        segment: u32,
+        /// What its header says it is.
+        found: String,
+    },
+    /// A sector that was written, and is not what was written.
+    #[error("sector {sector} of segment {segment:08x} fails its checksum")]
+    Sector {
+        /// Which segment.
+        segment: u32,
+        /// Which sector of it.
+        sector: u32,
+    },
+    /// A sound sector where it cannot be.
+    #[error("sector {sector} of segment {segment:08x} is not what belongs after batch {after}")]
+    Misfit {
+        /// Which segment.
+        segment: u32,
+        /// Which sector of it.
+        sector: u32,
+        /// The last sound batch before it.
+        after: u64,
+    },
+    /// A segment does not begin where the one before it ended.
+    #[error("segment {segment:08x} does not continue the one before it")]
+    Break {
+        /// Which.
+        segment: u32,
+    },
+    /// A record in sound sectors that is none.
+    #[error("batch {batch} in segment {segment:08x} holds a record that is not sound")]
+    Record {
+        /// Which segment.
+        segment: u32,
+        /// Which batch.
+        batch: u64,
+    },
+    /// A record that is sound, and not an entry although it says so.
+    #[error("an entry in batch {batch} of segment {segment:08x} cannot be read: {source}")]
+    EntryRecord {
+        /// Which segment.
+        segment: u32,
+        /// Which batch.
+        batch: u64,
+        /// Why not.
+        source: CodecError,
+    },
+    /// A record of a kind that this version does not know.
+    #[error("batch {batch} holds a record of unknown kind {kind}, maybe of a newer version")]
+    Kind {
+        /// Which batch.
+        batch: u64,
+        /// The kind.
+        kind: u8,
+    },
     /// The checksum of an entry does not fit.
     #[error("entry {index} fails its checksum")]
     Checksum {
@@ -81,38 +165,18 @@ pub enum Damage {
         /// What the entry says it is.
         found: u64,
     },
+    /// An entry that does not continue the log.
+    #[error("entry {found} follows {last:?}")]
+    Order {
+        /// The entry found.
+        found: LogId,
+        /// The entry before it.
+        last: Option<LogId>,
+    },
     /// A hole.
     #[error("entry {index} is missing")]
     Missing {
         /// Which entry.
         index: u64,
-    },
-    /// An entry outside the bounds.
-    #[error("entry {index} lies outside the bounds")]
-    Unexpected {
-        /// Which entry.
-        index: u64,
-    },
-    /// The entries do not end where the bounds say.
-    #[error("the entries end at {found:?}, the bounds at {expected:?}")]
-    End {
-        /// The last entry found.
-        found: Option<LogId>,
-        /// The last entry by the bounds.
-        expected: Option<LogId>,
-    },
-    /// The bounds contradict each other.
-    #[error("the bounds are impossible: first {first}, purged {purged:?}")]
-    Bounds {
-        /// The first entry by the bounds.
-        first: u64,
-        /// The purged log id by the bounds.
-        purged: Option<LogId>,
-    },
-    /// The vote, the bounds, the format or the committed log id.
-    #[error("the record {name:?} is missing, fails its checksum or cannot be read")]
-    Record {
-        /// Which.
-        name: &'static str,
     },
 }

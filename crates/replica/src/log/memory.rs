@@ -1,15 +1,16 @@
-//! What readers of the log see: its bounds, the vote, and its most recent entries.
+//! What readers of the log see: its bounds, the vote, its most recent entries, and where on disk the
+//! others are.
 //!
-//! The single place where the log's bounds are computed. An entry is here from the moment it is
-//! appended, and stays at least until it is durable; then the oldest give way to
-//! [`RECENT_BYTES_MAX`]. Nothing here touches the disk.
+//! An entry is here from the moment it is appended, and stays at least until it is durable; then the
+//! oldest give way to [`RECENT_BYTES_MAX`], and 12 bytes that say where it lies remain of each.
+//! Nothing here touches the disk.
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use super::disk::Kept;
-use super::record::Bounds;
+use super::record::{Bounds, Change, Head};
+use super::segment::SegmentNumber;
 use crate::types::{Entry, LogId, Vote};
 
 /// Recent entries kept decoded, so that neither replication to healthy followers nor apply reads
@@ -21,11 +22,11 @@ pub(super) type AppendNumber = u64;
 
 #[derive(Default)]
 pub(super) struct Memory {
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-    bounds: Bounds,
-    /// Bytes on disk of every entry from `bounds.first` on.
-    sizes: VecDeque<u32>,
+    head: Head,
+    /// Where entries lie, from `slots_from` on.
+    slots: VecDeque<Slot>,
+    /// `head.bounds.first`, except while a log is opened whose older segments are gone.
+    slots_from: u64,
     bytes: u64,
     recent: VecDeque<Recent>,
     recent_bytes: usize,
@@ -36,6 +37,24 @@ pub(super) struct Memory {
     failure: Option<String>,
 }
 
+/// Where an entry's record lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    /// Meaningless until the entry is durable, and so is `offset`.
+    pub(super) segment: SegmentNumber,
+    /// In the segment's file.
+    pub(super) offset: u32,
+    /// Of the record, without what sectors add to it.
+    pub(super) bytes: u32,
+}
+
+impl Slot {
+    fn unplaced(bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { segment: SegmentNumber(0), offset: 0, bytes }
+    }
+}
+
 struct Recent {
     entry: Entry,
     bytes: usize,
@@ -44,8 +63,10 @@ struct Recent {
 
 /// Where the entries of a read are.
 pub(super) struct Plan {
+    /// The index of the first one to be read from disk.
+    pub(super) start: u64,
     /// To be read from disk, before ...
-    pub(super) disk: Range<u64>,
+    pub(super) disk: Vec<Slot>,
     /// ... these.
     pub(super) recent: Vec<Entry>,
     /// What [`Memory::removals`] was.
@@ -53,21 +74,38 @@ pub(super) struct Plan {
 }
 
 impl Memory {
-    /// Takes over an entry found on disk; they come in order.
-    pub(super) fn load(&mut self, entry: Entry, bytes: usize) {
-        self.push(entry, bytes);
-        self.evict();
+    /// What the disk holds begins with this; its entries follow, or are no longer there.
+    pub(super) fn begin(&mut self, head: Head) {
+        self.head = head;
+        self.slots_from = head.bounds.end();
     }
 
-    /// Takes over the rest of what was found on disk, after its entries.
-    pub(super) fn loaded(&mut self, kept: Kept) {
-        self.bounds = kept.bounds;
-        self.vote = kept.vote;
-        self.committed = kept.committed;
+    /// Takes over a change found on disk; an entry's place must have been checked.
+    pub(super) fn replay(&mut self, change: Change, slot: Slot) {
+        match change {
+            Change::Append(entry) => {
+                self.push(entry, slot);
+                self.evict();
+            }
+            Change::Truncate(last) => self.truncate_after(last),
+            Change::Purge(upto) => self.purge(upto),
+            Change::Vote(_) | Change::Committed(_) => self.head.apply(&change),
+        }
+    }
+
+    /// The first entry of the log that is nowhere on disk.
+    pub(super) fn missing(&self) -> Option<u64> {
+        let bounds = &self.head.bounds;
+        let all = bounds.is_empty() || (!self.slots.is_empty() && self.slots_from == bounds.first);
+        (!all).then_some(bounds.first)
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.head
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        self.bounds
+        self.head.bounds
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -76,6 +114,15 @@ impl Memory {
 
     pub(super) fn removals(&self) -> u64 {
         self.removals
+    }
+
+    /// A vote that is durable.
+    pub(super) fn set_vote(&mut self, vote: Option<Vote>) {
+        self.head.vote = vote;
+    }
+
+    pub(super) fn set_committed(&mut self, committed: Option<LogId>) {
+        self.head.committed = committed;
     }
 
     /// Makes every later call fail. The first reason stands.
@@ -93,26 +140,28 @@ impl Memory {
         }
     }
 
-    /// Whether entries that begin at this index leave no hole. A log that never held any entry may
-    /// begin anywhere.
-    pub(super) fn continues_at(&self, index: u64) -> bool {
-        self.bounds.last.is_none() || index == self.bounds.end()
-    }
-
-    /// Makes entries readable; each comes with its size on disk.
-    pub(super) fn append(&mut self, entries: Vec<(Entry, usize)>) -> AppendNumber {
+    /// Makes entries readable; each comes with the bytes of its record.
+    pub(super) fn append(
+        &mut self,
+        entries: impl IntoIterator<Item = (Entry, usize)>,
+    ) -> AppendNumber {
         self.appended += 1;
         for (entry, bytes) in entries {
-            if self.bounds.is_empty() {
-                self.bounds.first = entry.log_id.index;
-            }
-            self.bounds.last = Some(entry.log_id);
-            self.push(entry, bytes);
+            self.push(entry, Slot::unplaced(bytes));
         }
         self.appended
     }
 
-    /// The appends up to this one are durable.
+    /// Says where an entry lies on disk. It may have been purged or truncated since; if another
+    /// took its place, that one is still among the recent ones and will be placed later.
+    pub(super) fn place(&mut self, index: u64, slot: Slot) {
+        let at = index.checked_sub(self.slots_from).and_then(|at| usize::try_from(at).ok());
+        if let Some(known) = at.and_then(|at| self.slots.get_mut(at)) {
+            *known = Slot { bytes: known.bytes, ..slot };
+        }
+    }
+
+    /// The appends up to this one are durable, and placed.
     pub(super) fn flushed(&mut self, upto: AppendNumber) {
         self.durable = self.durable.max(upto);
         self.evict();
@@ -120,66 +169,65 @@ impl Memory {
 
     /// Removes all after `last`, but nothing purged.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
-        let keep_end = last.map_or(0, |last| last.index.saturating_add(1));
-        if keep_end >= self.bounds.end() {
-            return;
-        }
-        self.removals += 1;
-        let keep = keep_end.saturating_sub(self.bounds.first) as usize;
-        while self.sizes.len() > keep {
-            self.bytes -= self.sizes.pop_back().map_or(0, u64::from);
+        self.head.apply(&Change::Truncate(last));
+        let end = self.head.bounds.end();
+        while !self.slots.is_empty() && self.slots_end() > end {
+            self.bytes -= self.slots.pop_back().map_or(0, |slot| u64::from(slot.bytes));
             self.recent_bytes -= self.recent.pop_back().map_or(0, |cut| cut.bytes);
         }
-        self.bounds.last = if keep == 0 { self.bounds.purged } else { last };
+        self.slots_from = self.slots_from.min(end);
+        self.removals += 1;
     }
 
     /// Removes all up to `upto`, which may lie beyond the end: a snapshot came instead.
     pub(super) fn purge(&mut self, upto: LogId) {
-        if self.bounds.purged.is_some_and(|purged| upto.index <= purged.index) {
-            return;
-        }
-        self.removals += 1;
-        let first = upto.index.saturating_add(1);
-        let gone = first.saturating_sub(self.bounds.first).min(self.sizes.len() as u64);
-        for _ in 0..gone {
-            self.bytes -= self.sizes.pop_front().map_or(0, u64::from);
-            if self.recent.len() > self.sizes.len() {
+        self.head.apply(&Change::Purge(upto));
+        while !self.slots.is_empty() && self.slots_from <= upto.index {
+            self.bytes -= self.slots.pop_front().map_or(0, |slot| u64::from(slot.bytes));
+            self.slots_from += 1;
+            if self.recent.len() > self.slots.len() {
                 self.recent_bytes -= self.recent.pop_front().map_or(0, |old| old.bytes);
             }
         }
-        self.bounds.purged = Some(upto);
-        self.bounds.first = first;
-        if self.sizes.is_empty() {
-            self.bounds.last = Some(upto);
-        }
+        self.removals += 1;
     }
 
     /// Where to read a range, of it the first entries that fit into `bytes_max`, but at least one.
     pub(super) fn plan(&self, range: Range<u64>, bytes_max: usize) -> Plan {
-        let (first, end) =
-            if self.bounds.is_empty() { (0, 0) } else { (self.bounds.first, self.bounds.end()) };
-        let start = range.start.max(first);
+        let start = range.start.max(self.slots_from);
+        let end = range.end.min(self.slots_end());
+        let slot = |index: u64| self.slots[(index - self.slots_from) as usize];
         let mut stop = start;
         let mut bytes = 0;
-        while stop < range.end.min(end) {
-            bytes += self.sizes[(stop - first) as usize] as usize;
+        while stop < end {
+            bytes += slot(stop).bytes as usize;
             if bytes > bytes_max && stop > start {
                 break;
             }
             stop += 1;
         }
-        let recent_start = end - self.recent.len() as u64;
+        let recent_start = self.slots_end() - self.recent.len() as u64;
         let split = recent_start.clamp(start, stop);
         let recent = (split..stop)
             .map(|index| self.recent[(index - recent_start) as usize].entry.clone())
             .collect();
-        Plan { disk: start..split, recent, removals: self.removals }
+        let disk = (start..split).map(slot).collect();
+        Plan { start, disk, recent, removals: self.removals }
     }
 
-    fn push(&mut self, entry: Entry, bytes: usize) {
-        self.sizes.push_back(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.bytes += bytes as u64;
+    fn slots_end(&self) -> u64 {
+        self.slots_from + self.slots.len() as u64
+    }
+
+    fn push(&mut self, entry: Entry, slot: Slot) {
+        if self.slots.is_empty() {
+            self.slots_from = entry.log_id.index;
+        }
+        self.slots.push_back(slot);
+        self.bytes += u64::from(slot.bytes);
+        let bytes = slot.bytes as usize;
         self.recent_bytes += bytes;
+        self.head.bounds.append(entry.log_id);
         self.recent.push_back(Recent { entry, bytes, append: self.appended });
     }
 

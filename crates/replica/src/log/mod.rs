@@ -1,20 +1,29 @@
 //! The durable Raft log, the vote beside it, and what openraft asks of both.
 //!
-//! `disk` keeps them in one redb file, `writer` is the thread that commits, `memory` is what
-//! readers see; here they meet openraft's storage traits. Entries are readable as soon as `append`
-//! returns and acknowledged when they are durable. A log that is damaged does not open; a log
-//! whose disk failed takes nothing more. See docs/decisions/0001-raft-log-on-redb.md.
+//! `journal` keeps them in segments on disk, `supply` makes segments ahead of need, `writer` is the
+//! thread that commits, `memory` is what readers see, `read` fetches what is no longer there; here
+//! they meet openraft's storage traits. Entries are readable as soon as `append` returns and
+//! acknowledged when they are durable. A log that is damaged does not open; a log whose disk failed
+//! takes nothing more; a log whose disk is full waits. See
+//! docs/decisions/0007-a-raft-log-of-our-own.md.
 
-mod disk;
 mod error;
+mod folder;
+mod journal;
 mod memory;
+mod open;
+mod read;
 mod record;
+mod sector;
+mod segment;
+mod supply;
 mod writer;
 
 use std::fmt::Debug;
+use std::fs;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,33 +31,50 @@ use std::thread::JoinHandle;
 use futures::{Stream, TryStreamExt, stream};
 use openraft::storage::{LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
-use redb::StorageBackend;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use self::disk::{Disk, Kept};
 pub use self::error::{Damage, OpenError};
+use self::folder::OsFolder;
+pub use self::folder::{Folder, SegmentFile};
+use self::journal::{Journal, create, record_bytes_max};
 use self::memory::Memory;
-use self::record::{Bounds, frame_entry};
-use self::writer::{Done, Op, Writer};
-use crate::codec::{self, ENTRY_BYTES_MAX};
+use self::open::{Fault, numbers};
+use self::read::Files;
+use self::record::{Bounds, framed_len};
+pub use self::segment::Owner;
+use self::segment::{FORMAT, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+pub use self::supply::Room;
+use self::supply::Supply;
+use self::writer::{Backlog, Done, Op, Writer};
+use crate::codec::ENTRY_BYTES_MAX;
+use crate::disk::sync_dir;
 use crate::held::Durable;
 use crate::types::{Entry, Flushed, LogId, Types, Vote};
 
 /// Entries of one replication message, and of one step of the stream that apply reads. A larger
 /// entry goes alone.
 pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Bytes of entries that may wait to become durable; with more, `append` waits. Only a disk that is
+/// full or hangs lets so many gather.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// What an earlier build called its log, in the folder above.
+const EARLIER: &str = "raft.redb";
 
 /// The log of one replica. Clones are handles of the same log; when the last one goes, the log is
-/// closed, which waits for what is queued.
+/// closed, which waits for what is queued, but not for room on a full disk.
 #[derive(Clone)]
 pub struct LogStore {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    disk: Arc<Disk>,
+    files: Arc<Files>,
+    supply: Arc<Supply>,
     memory: Arc<Mutex<Memory>>,
     durable: Arc<Durable>,
+    backlog: Arc<Backlog>,
+    entry_bytes_max: usize,
     /// Taken when the log closes.
     ops: Option<Sender<Op>>,
     writer: Option<JoinHandle<()>>,
@@ -57,56 +83,95 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.ops.take();
+        self.supply.close();
         if let Some(writer) = self.writer.take() {
             // A panic of the writer was already reported to everyone who waited.
             drop(writer.join());
         }
+        self.supply.stop();
     }
 }
 
 impl LogStore {
-    /// Opens or creates the log file and checks every entry in it. Blocks: not for async workers.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let mut memory = Memory::default();
-        let (disk, kept) = Disk::open(path, &mut |entry, bytes| memory.load(entry, bytes))?;
-        Self::start(disk, kept, memory, path)
+    /// Opens the log in this folder and checks all of it; without the folder, makes a new one.
+    /// Blocks: not for async workers.
+    pub fn open(path: &Path, owner: Owner) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let earlier = path.with_file_name(EARLIER);
+        if earlier.try_exists().map_err(failed)? {
+            return Err(OpenError::Earlier { path: earlier });
+        }
+        if !path.try_exists().map_err(failed)? {
+            create_folder(path, owner).map_err(failed)?;
+        }
+        let folder = OsFolder::lock(path).map_err(failed)?;
+        let folder = folder.ok_or_else(|| OpenError::InUse { path: path.to_owned() })?;
+        Self::start(Arc::new(folder), owner, SEGMENT_BYTES, path)
     }
 
-    /// As [`LogStore::open`], on a backend of the caller's: how tests make a disk fail.
-    pub fn open_on(backend: impl StorageBackend) -> Result<Self, OpenError> {
-        let mut memory = Memory::default();
-        let (disk, kept) = Disk::open_on(backend, &mut |entry, bytes| memory.load(entry, bytes))?;
-        Self::start(disk, kept, memory, Path::new("(backend)"))
+    /// As [`LogStore::open`], in a folder and with a segment size of the caller's: how tests make a
+    /// disk fail. An empty folder is a new log.
+    pub fn open_on(
+        folder: Arc<dyn Folder>,
+        owner: Owner,
+        segment_bytes: u32,
+    ) -> Result<Self, OpenError> {
+        let path = PathBuf::from(format!("{folder:?}"));
+        let failed = |source| OpenError::Io { path: path.clone(), source };
+        let segment_bytes = segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(4096);
+        if numbers(&*folder).map_err(failed)?.is_empty() {
+            create(&*folder, owner, segment_bytes).map_err(failed)?;
+        }
+        Self::start(folder, owner, segment_bytes, &path)
     }
 
-    fn start(disk: Disk, kept: Kept, mut memory: Memory, path: &Path) -> Result<Self, OpenError> {
-        let purged = kept.bounds.purged;
+    fn start(
+        folder: Arc<dyn Folder>,
+        owner: Owner,
+        segment_bytes: u32,
+        path: &Path,
+    ) -> Result<Self, OpenError> {
+        let mut memory = Memory::default();
+        let path = || path.to_owned();
+        let journal = Journal::open(folder, owner, segment_bytes, &mut memory);
+        let journal = journal.map_err(|fault| match fault {
+            Fault::Io(source) => OpenError::Io { path: path(), source },
+            Fault::Damage(damage) => OpenError::Damaged { path: path(), damage },
+            Fault::Format(found) => OpenError::Format { path: path(), found, known: FORMAT },
+        })?;
+        let (files, supply) = (journal.files(), journal.supply());
+        let memory = Arc::new(Mutex::new(memory));
         let durable = Arc::new(Durable::default());
-        let last = kept.bounds.last;
-        durable.set(kept.vote, last);
-        memory.loaded(kept);
-        let (disk, memory) = (Arc::new(disk), Arc::new(Mutex::new(memory)));
+        let head = journal.durable();
+        durable.set(head.vote, head.bounds.last);
+        let backlog = Arc::new(Backlog::default());
         let (ops, queue) = channel();
         let writer = Writer {
-            disk: disk.clone(),
+            journal,
             memory: memory.clone(),
             durable: durable.clone(),
-            last,
+            backlog: backlog.clone(),
             ops: queue,
             committed: None,
-            waste_to: purged.map(|purged| purged.index),
         };
         let thread = std::thread::Builder::new().name("raft-log".to_owned());
         let writer = thread
             .spawn(move || writer.run())
-            .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        let inner = Inner { disk, memory, durable, ops: Some(ops), writer: Some(writer) };
+            .map_err(|source| OpenError::Io { path: path(), source })?;
+        let entry_bytes_max = record_bytes_max(segment_bytes);
+        let (ops, writer) = (Some(ops), Some(writer));
+        let inner = Inner { files, supply, memory, durable, backlog, entry_bytes_max, ops, writer };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// How far the disk has come, as it grows.
     pub fn held(&self) -> Arc<Durable> {
         self.inner.durable.clone()
+    }
+
+    /// Whether the log has room to grow, as that changes.
+    pub fn room(&self) -> watch::Receiver<Room> {
+        self.inner.supply.room()
     }
 
     /// Bytes on disk of the entries since the last purge.
@@ -126,7 +191,7 @@ impl LogStore {
     pub fn vote(&self) -> io::Result<Option<Vote>> {
         let memory = self.memory();
         memory.sound()?;
-        Ok(memory.vote)
+        Ok(memory.head().vote)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -145,8 +210,9 @@ impl LogStore {
             if plan.disk.is_empty() {
                 return Ok(plan.recent);
             }
-            let disk = self.inner.disk.clone();
-            let older = tokio::task::spawn_blocking(move || disk.read(plan.disk)).await;
+            let files = self.inner.files.clone();
+            let reading = move || files.read(plan.start, &plan.disk);
+            let older = tokio::task::spawn_blocking(reading).await;
             if self.memory().removals() != plan.removals {
                 // A truncation or purge came in between: the two parts may not fit together.
                 continue;
@@ -191,14 +257,14 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         let mut memory = self.memory();
         memory.sound()?;
-        memory.committed = committed;
+        memory.set_committed(committed);
         self.queue(Op::Committed(committed))
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
         let memory = self.memory();
         memory.sound()?;
-        Ok(memory.committed)
+        Ok(memory.head().committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: Flushed) -> io::Result<()>
@@ -206,35 +272,38 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut frames = Vec::new();
-        let mut readable = Vec::new();
+        let mut total = 0;
+        let mut sized = Vec::new();
         for entry in entries {
-            let encoded = codec::encode_entry(&entry);
-            if encoded.len() > ENTRY_BYTES_MAX {
-                let (id, bytes) = (entry.log_id, encoded.len());
-                return Err(refused(format!(
-                    "entry {id} has {bytes} bytes, more than {ENTRY_BYTES_MAX}"
-                )));
+            let bytes = framed_len(&entry);
+            let max = ENTRY_BYTES_MAX.min(self.inner.entry_bytes_max);
+            if bytes > max {
+                let id = entry.log_id;
+                return Err(refused(format!("entry {id} has {bytes} bytes, more than {max}")));
             }
-            let index = entry.log_id.index;
-            let frame = frame_entry(index, &encoded);
-            readable.push((entry, frame.len()));
-            frames.push((index, frame));
+            total += bytes;
+            sized.push((entry, bytes));
         }
-        let Some(&(first, _)) = frames.first() else {
+        if sized.is_empty() {
             callback.io_completed(Ok(()));
             return Ok(());
-        };
+        }
+        self.inner.backlog.below(BACKLOG_BYTES_MAX).await;
         let mut memory = self.memory();
         memory.sound()?;
-        let end = memory.bounds().end();
-        let consecutive = frames.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0);
-        if !memory.continues_at(first) || !consecutive {
-            return Err(refused(format!("entries from {first} would leave a hole: {end} is next")));
+        let mut bounds = memory.bounds();
+        for (entry, _) in &sized {
+            if !bounds.continues_with(entry.log_id) {
+                let (id, last) = (entry.log_id, bounds.last);
+                return Err(refused(format!("entry {id} does not follow {last:?}")));
+            }
+            bounds.append(entry.log_id);
         }
-        let number = memory.append(readable);
+        let entries = sized.iter().map(|(entry, _)| entry.clone()).collect();
+        let number = memory.append(sized);
+        self.inner.backlog.add(total);
         // Queued under the lock, so that the queue has the operations in the order of the bounds.
-        self.queue(Op::Append { frames, bounds: memory.bounds(), number, flushed: callback })
+        self.queue(Op::Append { entries, bytes: total, number, flushed: callback })
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
@@ -247,7 +316,7 @@ impl RaftLogStorage<Types> for LogStore {
         self.durable(|done| {
             let mut memory = self.memory();
             memory.truncate_after(last);
-            Op::Truncate { bounds: memory.bounds(), done }
+            Op::Truncate { last, done }
         })
         .await
     }
@@ -257,7 +326,7 @@ impl RaftLogStorage<Types> for LogStore {
         self.durable(|done| {
             let mut memory = self.memory();
             memory.purge(upto);
-            Op::Purge { bounds: memory.bounds(), done }
+            Op::Purge { upto, done }
         })
         .await
     }
@@ -308,6 +377,20 @@ impl RaftLogReader<Types> for LogStore {
         });
         Box::pin(steps.try_flatten())
     }
+}
+
+/// A log that appears whole or not at all, so that a folder without segments is one that lost them.
+fn create_folder(path: &Path, owner: Owner) -> io::Result<()> {
+    let unfinished = path.with_added_extension("tmp");
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir(&unfinished)?,
+    }
+    let folder = OsFolder::lock(&unfinished)?;
+    let folder = folder.ok_or_else(|| io::Error::from(io::ErrorKind::ResourceBusy))?;
+    create(&folder, owner, SEGMENT_BYTES)?;
+    fs::rename(&unfinished, path)?;
+    sync_dir(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))
 }
 
 fn half_open(range: &impl RangeBounds<u64>) -> Range<u64> {

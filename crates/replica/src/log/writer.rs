@@ -2,43 +2,45 @@
 //! commit of all that gathered while the commit before was written, and then answers each.
 //!
 //! The first commit that fails is the last: it and all after it are answered with an error, for
-//! after a failed fsync nobody knows what the disk holds.
+//! after a failed fsync nobody knows what the disk holds. A full disk is no failure: the commit
+//! waits for room, and whoever waits for it waits too.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::disk::{Batch, Disk, Step};
+use super::journal::Journal;
 use super::memory::{AppendNumber, Memory};
-use super::record::Bounds;
+use super::record::Change;
 use crate::held::Durable;
-use crate::types::{Flushed, LogId, Vote};
+use crate::types::{Entry, Flushed, LogId, Vote};
 
 /// What one commit takes up at most; the rest waits for the next.
-const COMMIT_BYTES_MAX: usize = 8 << 20;
+const COMMIT_BYTES_MAX: usize = 2 << 20;
 
 /// How a caller learns that its operation is durable.
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
 
-/// A queued write. Bounds are those of the log after it.
+/// A queued write.
 pub(super) enum Op {
     Append {
-        frames: Vec<(u64, Vec<u8>)>,
-        bounds: Bounds,
+        entries: Vec<Entry>,
+        /// Of their records.
+        bytes: usize,
         number: AppendNumber,
         flushed: Flushed,
     },
     Truncate {
-        bounds: Bounds,
+        last: Option<LogId>,
         done: Done,
     },
     Purge {
-        bounds: Bounds,
+        upto: LogId,
         done: Done,
     },
     Vote {
@@ -49,26 +51,52 @@ pub(super) enum Op {
     Committed(Option<LogId>),
 }
 
+/// Bytes of appends that were queued and are not durable.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: AtomicUsize,
+    shrank: Notify,
+}
+
+impl Backlog {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.shrank.notify_waiters();
+    }
+
+    /// Waits until no more than `max` bytes are queued.
+    pub(super) async fn below(&self, max: usize) {
+        loop {
+            let shrank = self.shrank.notified();
+            if self.bytes.load(Ordering::Relaxed) <= max {
+                return;
+            }
+            shrank.await;
+        }
+    }
+}
+
 pub(super) struct Writer {
-    pub(super) disk: Arc<Disk>,
+    pub(super) journal: Journal,
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) durable: Arc<Durable>,
-    /// The last entry that the disk holds.
-    pub(super) last: Option<LogId>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) ops: Receiver<Op>,
     /// The committed log id that waits for a commit to go with.
     pub(super) committed: Option<Option<LogId>>,
-    /// Purged entries up to here may still lie on disk.
-    pub(super) waste_to: Option<u64>,
 }
 
 /// One commit in the making, and whom to tell.
 #[derive(Default)]
 struct Group {
-    batch: Batch,
+    changes: Vec<Change>,
     bytes: usize,
     appended: AppendNumber,
-    answers: VecDeque<Answer>,
+    answers: Vec<Answer>,
 }
 
 enum Answer {
@@ -91,14 +119,12 @@ impl Writer {
     fn gather(&mut self) -> Option<Group> {
         let mut group = Group::default();
         loop {
-            let idle = group.answers.is_empty() && self.waste_to.is_none();
-            let op = if idle {
+            let op = if group.answers.is_empty() {
                 self.ops.recv().ok()?
             } else {
                 match self.ops.try_recv() {
                     Ok(op) => op,
-                    Err(TryRecvError::Disconnected) if group.answers.is_empty() => return None,
-                    Err(_) => return Some(group),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Some(group),
                 }
             };
             self.take(op, &mut group);
@@ -109,60 +135,50 @@ impl Writer {
     }
 
     fn take(&mut self, op: Op, group: &mut Group) {
-        match op {
-            Op::Append { frames, bounds, number, flushed } => {
-                for (index, frame) in frames {
-                    group.bytes += frame.len();
-                    group.batch.steps.push(Step::Put { index, frame });
-                }
-                group.batch.bounds = Some(bounds);
+        let (change, done) = match op {
+            Op::Append { entries, bytes, number, flushed } => {
+                group.changes.extend(entries.into_iter().map(Change::Append));
+                group.bytes += bytes;
                 group.appended = number;
-                group.answers.push_back(Answer::Flushed(flushed));
+                group.answers.push(Answer::Flushed(flushed));
+                return;
             }
-            Op::Truncate { bounds, done } => {
-                group.batch.steps.push(Step::Cut { from: bounds.end() });
-                group.batch.bounds = Some(bounds);
-                group.answers.push_back(Answer::Done(done));
+            Op::Committed(committed) => {
+                self.committed = Some(committed);
+                return;
             }
-            Op::Purge { bounds, done } => {
-                group.batch.bounds = Some(bounds);
-                self.waste_to = bounds.purged.map(|purged| purged.index);
-                group.answers.push_back(Answer::Done(done));
-            }
-            Op::Vote { vote, done } => {
-                group.batch.vote = Some(vote);
-                group.answers.push_back(Answer::Done(done));
-            }
-            Op::Committed(committed) => self.committed = Some(committed),
-        }
+            Op::Truncate { last, done } => (Change::Truncate(last), done),
+            Op::Purge { upto, done } => (Change::Purge(upto), done),
+            Op::Vote { vote, done } => (Change::Vote(vote), done),
+        };
+        group.changes.push(change);
+        group.answers.push(Answer::Done(done));
     }
 
     fn write(&mut self, mut group: Group) {
-        let vote = group.batch.vote;
-        let last = group.batch.bounds.map_or(self.last, |bounds| bounds.last);
-        group.batch.committed = self.committed.take();
-        group.batch.waste_to = self.waste_to;
-        let result = self.commit(group.batch);
-        let reason = {
+        group.changes.extend(self.committed.take().map(Change::Committed));
+        let result = self.commit(&group.changes);
+        let failure = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
-                Ok(waste) => {
-                    self.waste_to = self.waste_to.filter(|_| waste);
-                    memory.vote = vote.or(memory.vote);
+                Ok(()) => {
+                    let head = self.journal.durable();
+                    memory.set_vote(head.vote);
+                    self.durable.set(head.vote, head.bounds.last);
+                    for (index, slot) in self.journal.take_placed() {
+                        memory.place(index, slot);
+                    }
                     memory.flushed(group.appended);
-                    self.last = last;
-                    self.durable.set(memory.vote, last);
                     None
                 }
                 Err(error) => {
-                    self.waste_to = None;
                     memory.fail(error.to_string());
                     Some((error.kind(), error.to_string()))
                 }
             }
         };
         for answer in group.answers {
-            let result = match &reason {
+            let result = match &failure {
                 None => Ok(()),
                 Some((kind, reason)) => Err(io::Error::new(*kind, reason.clone())),
             };
@@ -172,12 +188,18 @@ impl Writer {
                 Answer::Done(done) => drop(done.send(result)),
             }
         }
+        self.backlog.take(group.bytes);
     }
 
-    /// A panic in the database counts as a failed commit, so that nobody waits for ever.
-    fn commit(&self, batch: Batch) -> io::Result<bool> {
+    /// A panic counts as a failed commit, so that nobody waits for ever.
+    fn commit(&mut self, changes: &[Change]) -> io::Result<()> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).sound()?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch)));
+        let journal = &mut self.journal;
+        let commit = || {
+            changes.iter().try_for_each(|change| journal.add(change))?;
+            journal.commit()
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(commit));
         outcome.unwrap_or_else(|panic| Err(io::Error::other(panic_text(&panic))))
     }
 }
@@ -185,5 +207,5 @@ impl Writer {
 fn panic_text(panic: &Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("the database panicked: {}", text.unwrap_or("no message"))
+    format!("the log's writer panicked: {}", text.unwrap_or("no message"))
 }

@@ -2,14 +2,35 @@
 //! wait until they are durable.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod disk;
+
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use conclave_replica::log::LogStore;
+use conclave_replica::log::{LogStore, OpenError, Owner};
 use conclave_replica::types::{
     Command, Entry, Flushed, Leader, LogId, Membership, Payload, PeerNode, Types, Vote,
 };
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
 use openraft::type_config::TypeConfigExt;
+
+/// Whose log the tests write.
+pub(crate) const OWNER: Owner = Owner { domain: [0xd0; 16], raft_id: 1 };
+
+/// Opens or creates the log in a folder of the system's.
+pub(crate) fn open(folder: &Path) -> LogStore {
+    LogStore::open(&folder.join("raft"), OWNER).expect("a sound log")
+}
+
+/// Segments as small as they can be, so that there are many: each has room for three batches.
+pub(crate) const SMALL: u32 = 16 << 10;
+
+/// Opens or creates the log on a simulated disk, in [`SMALL`] segments.
+pub(crate) fn open_small(folder: &disk::SimFolder) -> Result<LogStore, OpenError> {
+    LogStore::open_on(Arc::new(folder.clone()), OWNER, SMALL)
+}
 
 /// The log id of an index, in term 1 under leader 1.
 pub(crate) fn id(index: u64) -> LogId {
