@@ -9,7 +9,9 @@ use conclave_replica::log::{LogStore, OpenError, READ_BYTES_MAX};
 use conclave_replica::types::{Command, Entry, Payload};
 use futures::StreamExt;
 use log_support::disk::SimFolder;
-use log_support::{OWNER, all, append, begin_append, entry, id, member_entry, open, vote};
+use log_support::{
+    OWNER, all, append, begin_append, entry, id, member_entry, open, open_small, vote,
+};
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
 
@@ -152,4 +154,73 @@ async fn a_failed_fsync_is_the_end() {
         assert!(log.read_vote().await.is_err());
         assert!(log.get_log_state().await.is_err());
     }
+}
+
+// The kernel keeps what it could not write, and calls it clean: the next start must not believe it.
+#[tokio::test]
+async fn what_a_failed_fsync_left_in_the_cache_is_not_durable() {
+    let disk = SimFolder::new(0);
+    let mut log = open_small(&disk).unwrap();
+    append(&mut log, vec![entry(1)]).await.unwrap();
+    while !disk.files().contains_key("00000002.seg") {
+        tokio::task::yield_now().await;
+    }
+    disk.fail_sync_after(0);
+    append(&mut log, vec![entry(2)]).await.unwrap_err();
+    drop(log);
+    let mut log = open_small(&disk).unwrap();
+    assert_eq!(all(&mut log).await, vec![entry(1)]);
+    append(&mut log, vec![entry(2)]).await.unwrap();
+}
+
+// A killed process may have written a batch and not synced it. Whoever finds it after the kill may
+// acknowledge it, so it must survive a power loss from then on.
+#[tokio::test]
+async fn what_a_start_finds_is_durable() {
+    for steps in 1..60 {
+        let disk = SimFolder::new(steps);
+        let mut log = open_small(&disk).unwrap();
+        disk.lose_power_after(steps);
+        for index in 1.. {
+            let Ok(()) = append(&mut log, vec![entry(index)]).await else { break };
+        }
+        drop(log);
+        disk.only_killed();
+        let mut log = open_small(&disk).unwrap();
+        let found = all(&mut log).await;
+        let image = disk.after_power_loss();
+        let mut lost = open_small(&SimFolder::with(0, &image)).unwrap();
+        assert_eq!(all(&mut lost).await, found, "killed at step {steps}");
+
+        // Nor may what is written next rest on a name that was not synced.
+        let next = found.len() as u64 + 1;
+        for index in next..next + 9 {
+            append(&mut log, vec![entry(index)]).await.unwrap();
+        }
+        let image = disk.after_power_loss();
+        let mut lost = open_small(&SimFolder::with(0, &image)).unwrap();
+        let expected = (1..next + 9).map(entry).collect::<Vec<_>>();
+        assert_eq!(all(&mut lost).await, expected, "killed at step {steps}");
+    }
+}
+
+#[tokio::test]
+async fn what_gathers_goes_in_one_sync() {
+    let disk = SimFolder::new(0);
+    let mut log = LogStore::open_on(Arc::new(disk.clone()), OWNER, 1 << 20).unwrap();
+    while !disk.files().contains_key("00000002.seg") {
+        tokio::task::yield_now().await;
+    }
+    let before = disk.syncs();
+    let stopped = disk.hold();
+    let mut waiting = Vec::new();
+    for index in 1..=200 {
+        waiting.push(begin_append(&mut log, vec![entry(index)]).await.unwrap());
+    }
+    drop(stopped);
+    for flushed in waiting {
+        flushed.await.unwrap();
+    }
+    let syncs = disk.syncs() - before;
+    assert!(syncs <= 2, "the first batch, and all that gathered behind it: {syncs}");
 }

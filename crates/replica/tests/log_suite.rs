@@ -1,15 +1,18 @@
 //! openraft's own storage suite over the real log, with a state machine in memory beside it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod log_support;
+
 use std::io;
 
-use conclave_replica::log::{LogStore, Owner};
+use conclave_replica::log::LogStore;
 use conclave_replica::types::{ApplyReply, LogId, SnapshotMeta, StoredMembership, Types};
 use futures::{Stream, StreamExt};
+use log_support::disk::SimFolder;
+use log_support::open_small;
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{OptionalSend, RaftSnapshotBuilder, StorageError};
-use tempfile::TempDir;
 
 type Kept = Snapshot<conclave_replica::types::Leader, u64, conclave_replica::types::PeerNode, ()>;
 
@@ -72,15 +75,12 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-const OWNER: Owner = Owner { domain: [0xd0; 16], raft_id: 1 };
-
 struct Stores;
 
-impl StoreBuilder<Types, LogStore, Machine, TempDir> for Stores {
-    async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<Types>> {
-        let folder = tempfile::tempdir().unwrap();
-        let log = LogStore::open(&folder.path().join("raft"), OWNER).unwrap();
-        Ok((folder, log, Machine::default()))
+impl StoreBuilder<Types, LogStore, Machine> for Stores {
+    async fn build(&self) -> Result<((), LogStore, Machine), StorageError<Types>> {
+        let log = open_small(&SimFolder::new(0)).unwrap();
+        Ok(((), log, Machine::default()))
     }
 }
 

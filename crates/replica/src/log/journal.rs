@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::error::Damage;
 use super::folder::{Folder, SegmentFile};
 use super::memory::{Memory, Slot};
 use super::open::{Fault, open};
@@ -93,7 +94,7 @@ impl Journal {
         let last = found.files.last_key_value();
         let (number, file) = last
             .map(|(number, file)| (*number, file.clone()))
-            .ok_or_else(|| Fault::Damage(super::error::Damage::NoSegment))?;
+            .ok_or(Fault::Damage(Damage::NoSegment))?;
         let after = found.ready.back().map_or(number, |(number, _)| *number).next();
         let supply = Supply::start(folder, owner, segment_bytes, found.ready, after)?;
         let active = Active {

@@ -104,6 +104,8 @@ impl LogStore {
         if !path.try_exists().map_err(failed)? {
             create_folder(path, owner).map_err(failed)?;
         }
+        // Even one that was there: whoever made it may have been killed before its name was synced.
+        sync_dir(parent(path)).map_err(failed)?;
         let folder = OsFolder::lock(path).map_err(failed)?;
         let folder = folder.ok_or_else(|| OpenError::InUse { path: path.to_owned() })?;
         Self::start(Arc::new(folder), owner, SEGMENT_BYTES, path)
@@ -389,8 +391,11 @@ fn create_folder(path: &Path, owner: Owner) -> io::Result<()> {
     let folder = OsFolder::lock(&unfinished)?;
     let folder = folder.ok_or_else(|| io::Error::from(io::ErrorKind::ResourceBusy))?;
     create(&folder, owner, SEGMENT_BYTES)?;
-    fs::rename(&unfinished, path)?;
-    sync_dir(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))
+    fs::rename(&unfinished, path)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
 fn half_open(range: &impl RangeBounds<u64>) -> Range<u64> {

@@ -68,6 +68,8 @@ pub(super) fn numbers(folder: &dyn Folder) -> io::Result<Vec<SegmentNumber>> {
 
 /// Reads and checks everything; what it adds up to is in `memory` then.
 pub(super) fn open(folder: &dyn Folder, owner: Owner, memory: &mut Memory) -> Result<Found, Fault> {
+    // A killed process may have named segments and not synced their names.
+    folder.sync()?;
     let numbers = numbers(folder)?;
     let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
         return Err(Damage::NoSegment.into());

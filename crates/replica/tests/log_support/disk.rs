@@ -120,6 +120,11 @@ impl SimFolder {
         self.0.lock().unwrap().power = Some(steps);
     }
 
+    /// A process was killed, not the machine: what it wrote is still in the cache.
+    pub(crate) fn only_killed(&self) {
+        self.0.lock().unwrap().power = None;
+    }
+
     pub(crate) fn has_power(&self) -> bool {
         self.0.lock().unwrap().power != Some(0)
     }
@@ -141,6 +146,11 @@ impl SimFolder {
     /// Syncs of files so far.
     pub(crate) fn syncs(&self) -> u64 {
         self.0.lock().unwrap().syncs
+    }
+
+    /// A disk that hangs until the answer is dropped.
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.0.lock().unwrap()
     }
 
     /// What a process reads.
@@ -286,19 +296,30 @@ impl SegmentFile for SimFile {
         match state.good_syncs {
             None => {}
             Some(0) => {
-                // Only once: as with a real fsync, the next one reports success.
+                // Only once: as with a real fsync, the next one reports success, and what was not
+                // written is still in the cache.
                 state.good_syncs = None;
+                state.files[self.inode].pending.clear();
                 return Err(io::Error::from_raw_os_error(5));
             }
             Some(left) => state.good_syncs = Some(left - 1),
         }
         let file = &mut state.files[self.inode];
-        file.pending.clear();
-        file.kept = file.seen.clone();
+        for (offset, sector) in std::mem::take(&mut file.pending) {
+            let end = (offset + sector.len()).max(file.kept.len());
+            file.kept.resize(end, 0);
+            file.kept[offset..][..sector.len()].copy_from_slice(&sector);
+        }
         Ok(())
     }
 
     fn forget(&self) -> io::Result<()> {
+        let mut state = self.folder.0.lock().unwrap();
+        let file = &mut state.files[self.inode];
+        // What waits to be written cannot be forgotten.
+        if file.pending.is_empty() {
+            file.seen = file.kept.clone();
+        }
         Ok(())
     }
 }
