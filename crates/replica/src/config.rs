@@ -12,11 +12,12 @@ use crate::types::RaftId;
 /// Log entries between two snapshots unless configured otherwise.
 pub const SNAPSHOT_EVERY: u64 = 20_000;
 /// Milliseconds between heartbeats unless configured otherwise.
-pub const HEARTBEAT_MS: u64 = 150;
-/// Shortest time without a leader before a node stands for election, unless configured otherwise.
-pub const ELECTION_MIN_MS: u64 = 600;
-/// Longest such time; each node draws its own between the two.
-pub const ELECTION_MAX_MS: u64 = 1200;
+pub const HEARTBEAT_MS: u64 = 100;
+/// Shortest silence of a leader before a node stands for election, unless configured otherwise.
+pub const ELECTION_MIN_MS: u64 = 500;
+/// Longest such silence; each node draws its own between the two. Both are stretched by what is
+/// measured: see `hearing`.
+pub const ELECTION_MAX_MS: u64 = 1000;
 /// How long a node that starts waits for silent voters, unless configured otherwise.
 pub(crate) const WITNESS_WAIT: Duration = Duration::from_secs(10);
 /// Entries kept behind a snapshot, so that a follower a little behind catches up by log.
@@ -109,11 +110,19 @@ impl ReplicaConfig {
         if self.snapshot_every == 0 {
             return Err(ConfigError::SnapshotEvery);
         }
+        let (heartbeat, shortest) = (self.heartbeat_ms, self.election_min_ms);
+        if heartbeat * 3 > shortest || shortest >= self.election_max_ms {
+            return Err(ConfigError::Timing { heartbeat, shortest, longest: self.election_max_ms });
+        }
         let config = openraft::Config {
             cluster_name: self.cluster.clone(),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_min_ms,
-            election_timeout_max: self.election_max_ms,
+            heartbeat_interval: heartbeat,
+            // Elections are called for by `campaign`. What openraft still takes from these is the
+            // lease, the longer of the two: for so long after it heard a leader a node grants nobody
+            // a vote. It is the shortest silence after which one is asked for.
+            enable_elect: false,
+            election_timeout_min: heartbeat.midpoint(shortest),
+            election_timeout_max: shortest,
             install_snapshot_timeout: INSTALL_SNAPSHOT_MS,
             max_payload_entries: ENTRIES_PER_APPEND,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
@@ -123,13 +132,11 @@ impl ReplicaConfig {
             // A restarted leader may have applied less than it had acknowledged: it stands again.
             enable_leader_restore: Some(false),
             enable_pre_vote: Some(true),
-            // Not before its disk was compared with what the others saw of it.
-            enable_elect: false,
             // A peer that comes back is tried again soon, whatever it had been doing.
             backoff: "50ms 100ms 200ms ...500ms".to_owned(),
             ..openraft::Config::default()
         };
-        config.validate().map_err(|error| ConfigError::Timing(error.to_string()))
+        config.validate().map_err(|error| ConfigError::Refused(error.to_string()))
     }
 }
 
@@ -142,9 +149,19 @@ pub enum ConfigError {
     /// Snapshots would never stop.
     #[error("snapshot_every is 0; set the number of log entries between two snapshots")]
     SnapshotEvery,
-    /// Heartbeat and election timeouts do not fit each other.
+    /// Heartbeat and election times do not fit each other.
     #[error(
-        "the Raft timeouts do not fit: {0}; keep heartbeat below election_min below election_max"
+        "the Raft times do not fit: 3 × heartbeat ({heartbeat} ms) must be at most the shortest election time ({shortest} ms), and that below the longest ({longest} ms)"
     )]
-    Timing(String),
+    Timing {
+        /// Between heartbeats, milliseconds.
+        heartbeat: u64,
+        /// Shortest election time, milliseconds.
+        shortest: u64,
+        /// Longest election time, milliseconds.
+        longest: u64,
+    },
+    /// openraft takes it for unusable.
+    #[error("Raft's configuration is unusable: {0}")]
+    Refused(String),
 }

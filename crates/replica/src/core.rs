@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use conclave_proto::peer::{
@@ -21,6 +22,7 @@ use crate::applied::Applied;
 use crate::clock::ClusterClock;
 use crate::config::ReplicaConfig;
 use crate::counters::Counters;
+use crate::hearing::Hearing;
 use crate::log::Room;
 use crate::machine::Machine;
 use crate::peers::{Identity, PeerClient, Peers};
@@ -42,6 +44,9 @@ pub(crate) struct Core {
     /// Whether the log has room to grow.
     pub(crate) room: watch::Receiver<Room>,
     pub(crate) clock: Arc<ClusterClock>,
+    pub(crate) hearing: Hearing,
+    /// Whether others had better lead: this node is sealed, or drained.
+    pub(crate) reluctant: AtomicBool,
     pub(crate) peers: Arc<Peers>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) witness: Arc<Witness>,
@@ -126,6 +131,16 @@ impl Core {
         self.raft.metrics().borrow_watched().running_state.is_err()
     }
 
+    /// Ends when Raft has stopped.
+    pub(crate) async fn until_stopped(&self) {
+        let mut metrics = self.raft.metrics();
+        while metrics.borrow_watched().running_state.is_ok() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Where a member's peer listener is.
     pub(crate) fn node(&self, id: RaftId) -> Option<PeerNode> {
         let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
@@ -157,6 +172,14 @@ impl Core {
             () = self.leader_is_not(leader) => Err(Unanswered::LeaderChanged),
             () = tokio::time::sleep(timeout) => Err(Unanswered::TimedOut),
         }
+    }
+
+    /// Ends when this node hears of another leader, at the latest after `longest`: what could not be
+    /// asked of the last one may be asked again.
+    pub(crate) async fn another_leader(&self, longest: Duration) {
+        let leader = self.leader_id();
+        // The leader may be the same and still have become able to answer.
+        let _ = tokio::time::timeout(longest, self.leader_is_not(leader)).await;
     }
 
     /// Ends once this node takes another, or none, for the leader.

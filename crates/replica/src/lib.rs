@@ -4,14 +4,17 @@
 //! Bottom up: `types` and `codec` are Raft's own types and their bytes; [`log`] keeps log and vote;
 //! `segments` keeps the audit history; `snapshot` keeps snapshots; `applied` is the store's state
 //! with its blobs, and `machine` drives it from openraft. `peers`, `network`, `service` and
-//! `receive` talk to the other members; `held` and `witness` are what they see of each other's disks. [`clock`] is cluster time. `core` joins these; on it stand
-//! `lead` and `members` (what a leader does when asked), `duties` (what it does unasked),
-//! `returning` (from a start to serving) and `proposer`. [`Replica`] is what the server holds.
+//! `receive` talk to the other members; `held` and `witness` are what they see of each other's
+//! disks. [`clock`] is cluster time, `hearing` how long a leader may be silent. `core` joins these;
+//! on it stand `lead` and `members` (what a leader does when asked), `duties` (what it does unasked),
+//! `returning` (from a start to serving), `campaign` (when a node stands for election) and
+//! `proposer`. [`Replica`] is what the server holds.
 //!
 //! **Architecture invariant:** nothing here reads a record's content. The store judges commands,
 //! and the audit crate judges steps.
 
 mod applied;
+mod campaign;
 pub mod clock;
 pub mod codec;
 mod config;
@@ -20,6 +23,7 @@ mod counters;
 mod decided;
 mod disk;
 mod duties;
+mod hearing;
 mod held;
 mod lead;
 pub mod log;

@@ -20,7 +20,7 @@ use openraft::{RaftNetworkFactory, RaftNetworkV2};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::clock::ClusterClock;
+use crate::clock::{ClusterClock, HEARD_MAX};
 use crate::codec;
 use crate::peers::{PeerClient, Peers};
 use crate::snapshot::{Snapshot, SnapshotData};
@@ -105,6 +105,9 @@ impl PeerNetwork {
         self.hear(answer.held.as_ref())?;
         let vote = codec::require_vote(answer.vote.as_ref(), "VoteResponse.vote");
         let vote = vote.map_err(|error| Unreachable::new(&error))?;
+        if answer.clock_ms != 0 {
+            self.clock.hear(self.target, answer.clock_ms, Instant::now());
+        }
         let last_log_id = answer.last_log_id.as_ref().map(codec::log_id_from_proto);
         Ok(VoteResponse::new(vote, last_log_id, answer.vote_granted))
     }
@@ -120,11 +123,9 @@ impl RaftNetworkV2<Types> for PeerNetwork {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let mut client = self.client()?;
         let (entries, sent_to) = encode_within(&rpc, APPEND_BYTES);
-        let timeout = if entries.is_empty() {
-            option.hard_ttl()
-        } else {
-            option.hard_ttl().max(APPEND_TIMEOUT)
-        };
+        let heartbeat = entries.is_empty();
+        let timeout =
+            if heartbeat { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIMEOUT) };
         let request = proto::AppendEntriesRequest {
             vote: Some(codec::vote_to_proto(&rpc.vote)),
             prev: rpc.prev_log_id.as_ref().map(codec::log_id_to_proto),
@@ -132,11 +133,25 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             committed: rpc.leader_commit.as_ref().map(codec::log_id_to_proto),
             held: Some(self.witness.own()),
         };
-        let answer = within(timeout, client.append_entries(request)).await?;
+        let (clock, target) = (self.clock.clone(), self.target);
+        let call = async move {
+            let answered = client.append_entries(request).await;
+            if let Ok(answer) = &answered
+                && answer.get_ref().clock_ms != 0
+            {
+                clock.hear(target, answer.get_ref().clock_ms, Instant::now());
+            }
+            answered
+        };
+        let answer = if heartbeat {
+            // openraft gives a heartbeat up when the next is due, which on a long way is before it
+            // is answered. The clock in the answer is wanted all the same.
+            let call = tokio::spawn(tokio::time::timeout(HEARD_MAX, call));
+            within(timeout, async { flat(call.await) }).await?
+        } else {
+            within(timeout, call).await?
+        };
         self.hear(answer.held.as_ref())?;
-        if answer.clock_ms != 0 {
-            self.clock.hear(self.target, answer.clock_ms, Instant::now());
-        }
         let answer =
             append_response_from_proto(answer).map_err(|error| Unreachable::new(&error))?;
         Ok(match (answer, sent_to) {
@@ -213,6 +228,17 @@ impl RaftNetworkV2<Types> for PeerNetwork {
                 actual: codec::vote_from_proto(&actual),
             }),
         })
+    }
+}
+
+/// What became of a call that was spawned with a time limit.
+fn flat<T>(
+    ended: Result<Result<Result<T, Status>, tokio::time::error::Elapsed>, tokio::task::JoinError>,
+) -> Result<T, Status> {
+    match ended {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(elapsed)) => Err(Status::deadline_exceeded(elapsed.to_string())),
+        Err(error) => Err(Status::internal(error.to_string())),
     }
 }
 

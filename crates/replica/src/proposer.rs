@@ -14,6 +14,7 @@ use conclave_proto::peer::{self, ProposeRequest, propose_request, propose_respon
 use conclave_proto::store as proto;
 use conclave_store::limits::WRITER_WINDOW;
 use conclave_store::{BatchBuilder, Outcome, PushError, Registered, Rejection, TxnBody, TxnId};
+use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ pub const QUEUE_MAX: usize = 16_384;
 const BATCHES_IN_FLIGHT_MAX: usize = 3;
 /// A batch not answered by then is proposed again; most leaders that vanish are noticed sooner.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
-/// After nobody took a batch, the next try waits this long.
+/// After nobody took a batch, the next try waits this long, or until there is another leader.
 const RETRY_AFTER: Duration = Duration::from_millis(25);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -113,6 +114,8 @@ enum Event {
     Submitted(Waiting),
     Noticed(Notice),
     Ended(Ended),
+    /// Somebody else leads now, or nobody.
+    LeaderChanged,
     Tick,
     Stop,
 }
@@ -160,11 +163,21 @@ impl Task {
     ) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut metrics = self.core.raft.server_metrics();
+        let mut leader = self.core.leader_id();
         while !self.stopped {
             let event = tokio::select! {
                 Some(notice) = notices.recv() => Event::Noticed(notice),
                 Some(end) = ended.recv() => Event::Ended(end),
                 waiting = submitted.recv() => waiting.map_or(Event::Stop, Event::Submitted),
+                changed = metrics.changed() => match (changed, self.core.leader_id()) {
+                    (Err(_), _) => Event::Stop,
+                    (Ok(()), now) if now == leader => continue,
+                    (Ok(()), now) => {
+                        leader = now;
+                        Event::LeaderChanged
+                    }
+                },
                 _ = ticks.tick() => Event::Tick,
             };
             self.handle(event);
@@ -206,6 +219,7 @@ impl Task {
                 let open = txns.into_iter().filter(|number| self.sent.contains_key(number));
                 self.again.extend(open.collect::<Vec<_>>());
             }
+            Event::LeaderChanged => self.not_before = Instant::now(),
             Event::Tick => self.expire(),
             Event::Noticed(Notice::Stop) | Event::Stop => self.stopped = true,
         }

@@ -1,6 +1,7 @@
 //! One domain's replica on this node: what the server holds and calls.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex, RwLock, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::applied::{Applied, AppliedView, ApplyError, Restored};
+use crate::campaign;
 use crate::clock::ClusterClock;
 use crate::config::{ConfigError, ReplicaConfig};
 use crate::core::{Core, Unanswered};
@@ -27,6 +29,7 @@ use crate::counters::Counters;
 use crate::decided::{Decided, ProposeError};
 use crate::disk::{FileError, OnFile, create_dir};
 use crate::duties;
+use crate::hearing::Hearing;
 use crate::log::{LogStore, Owner};
 use crate::machine::Machine;
 use crate::network::Network;
@@ -41,7 +44,7 @@ use crate::status::ReplicaStatus;
 use crate::types::{PeerNode, RaftId};
 use crate::witness::Witness;
 
-/// Between two tries to reach a leader.
+/// Between two tries to reach a leader, unless there is another one sooner.
 const RETRY_AFTER: Duration = Duration::from_millis(25);
 /// A leader confirms that it leads within this, or is asked again.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
@@ -106,6 +109,10 @@ impl Replica {
         let room = log.room();
         let raft = openraft::Raft::new(config.raft_id, raft_config, network, log, machine).await;
         let raft = raft.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+        let election_ms = (config.election_min_ms, config.election_max_ms);
+        let (shortest, longest) =
+            (Duration::from_millis(election_ms.0), Duration::from_millis(election_ms.1));
+        let hearing = Hearing::new(shortest, longest, Instant::now());
         let core = Arc::new(Core {
             identity: Identity::new(&config.cluster, config.domain_id),
             config,
@@ -114,6 +121,8 @@ impl Replica {
             snapshots,
             room,
             clock,
+            hearing,
+            reluctant: AtomicBool::new(false),
             peers,
             counters,
             witness,
@@ -125,11 +134,16 @@ impl Replica {
         let mut nonce = [0; 16];
         SystemEntropy.fill(&mut nonce);
         let (proposer, proposing) = Proposer::start(core.clone(), noticed, nonce);
-        let duties = tokio::spawn(duties::run(core.clone()));
         let scrubbed = core.clone();
         tokio::task::spawn_blocking(move || returning::scrub(&scrubbed));
+        let ending = vec![
+            proposing,
+            tokio::spawn(duties::run(core.clone())),
+            tokio::spawn(campaign::keep_time(core.clone())),
+            tokio::spawn(campaign::attend(core.clone())),
+        ];
         let returning = tokio::spawn(returning::run(core.clone(), held_at_start, floor));
-        let tasks = Tasks { ending: vec![proposing, duties], returning };
+        let tasks = Tasks { ending, returning };
         Ok(Self { core, proposer, tasks: Arc::new(StdMutex::new(Some(tasks))) })
     }
 
@@ -162,7 +176,7 @@ impl Replica {
                 Err(Unanswered::Stopped) => return Err(Unavailable),
                 Err(error) => tracing::debug!(%error, "no read index yet"),
             }
-            tokio::time::sleep(RETRY_AFTER).await;
+            self.core.another_leader(RETRY_AFTER).await;
         }
     }
 
@@ -255,7 +269,7 @@ impl Replica {
                 Err(Unanswered::Stopped) => return Err(MembersError::Unavailable),
                 Err(error) => tracing::debug!(%error, "no learner added yet"),
             }
-            tokio::time::sleep(RETRY_AFTER).await;
+            self.core.another_leader(RETRY_AFTER).await;
         }
     }
 
@@ -291,8 +305,14 @@ impl Replica {
                 Err(Unanswered::Stopped) => return Err(MembersError::Unavailable),
                 Err(error) => return Err(MembersError::OutcomeUnknown(error.to_string())),
             }
-            tokio::time::sleep(RETRY_AFTER).await;
+            self.core.another_leader(RETRY_AFTER).await;
         }
+    }
+
+    /// Whether others had better lead, since this node is sealed, say, or about to stop. It goes on
+    /// voting, and leads if nobody else does.
+    pub fn set_reluctant(&self, reluctant: bool) {
+        self.core.reluctant.store(reluctant, Ordering::Relaxed);
     }
 
     /// Hands leadership to another voter, if this node has it, and waits until it is gone.

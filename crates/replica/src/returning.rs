@@ -51,7 +51,6 @@ pub(crate) async fn run(core: Arc<Core>, held_at_start: Held, floor: u64) {
     let silent = others(&core, &membership);
     let Some(silent) = compare_disk(&core, held_at_start, silent).await else { return };
     core.standing.set(Standing::Unproven { missing: Vec::new(), unlike: Vec::new() });
-    core.raft.runtime_config().elect(true);
     tokio::join!(
         hear_silent(&core, held_at_start, silent),
         compare_states(&core, floor),

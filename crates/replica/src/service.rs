@@ -5,16 +5,18 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use conclave_proto::audit::Step;
 use conclave_proto::peer::replication_server::{Replication, ReplicationServer};
 use conclave_proto::peer::{
-    AddLearnerRequest, AddLearnerResponse, ChangeMembersRequest, ChangeMembersResponse,
-    FetchStepsRequest, FetchStepsResponse, NotedRequest, NotedResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, TransferLeaderResponse, WitnessRequest,
-    WitnessResponse,
+    AddLearnerRequest, AddLearnerResponse, AttendRequest, AttendResponse, ChangeMembersRequest,
+    ChangeMembersResponse, FetchStepsRequest, FetchStepsResponse, NotedRequest, NotedResponse,
+    ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, TransferLeaderResponse,
+    WitnessRequest, WitnessResponse,
 };
 use conclave_proto::raft as proto;
+use futures::StreamExt;
 use openraft::errors::RaftError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
@@ -81,6 +83,8 @@ impl Replication for ReplicationService {
         self.core.standing.check_returned()?;
         self.hear(request.vote.as_ref(), request.held.as_ref())?;
         let request = append_from_proto(request).map_err(malformed)?;
+        let leader = request.vote.leader_id;
+        self.core.hearing.hear(leader.term, leader.node_id, Instant::now());
         let answer = self.core.raft.append_entries(request).await.map_err(stopped)?;
         Ok(Response::new(proto::AppendEntriesResponse {
             result: Some(append_to_proto(answer)),
@@ -110,6 +114,7 @@ impl Replication for ReplicationService {
             vote: Some(codec::vote_to_proto(&answer.vote)),
             vote_granted: answer.vote_granted,
             last_log_id: answer.last_log_id.as_ref().map(codec::log_id_to_proto),
+            clock_ms: self.core.clock.own_ms(),
             held: Some(self.core.witness.own()),
         }))
     }
@@ -141,6 +146,27 @@ impl Replication for ReplicationService {
             Err(error) => return Err(Status::failed_precondition(error.to_string())),
         };
         Ok(Response::new(TransferLeaderResponse { higher_vote }))
+    }
+
+    type AttendStream = Pin<Box<dyn futures::Stream<Item = Result<AttendResponse, Status>> + Send>>;
+
+    async fn attend(
+        &self,
+        request: Request<AttendRequest>,
+    ) -> Result<Response<Self::AttendStream>, Status> {
+        self.open(request)?;
+        let core = self.core.clone();
+        if core.is_stopped() {
+            return Err(Status::unavailable("this node is stopping"));
+        }
+        let metrics = core.metrics();
+        let answer =
+            AttendResponse { leads: metrics.state.is_leader(), term: metrics.current_term };
+        let first = futures::stream::once(async move { Ok(answer) });
+        // It yields nothing: it only ends when this node does.
+        let rest = futures::stream::once(async move { core.until_stopped().await });
+        let rest = rest.filter_map(|()| std::future::ready(None));
+        Ok(Response::new(Box::pin(first.chain(rest))))
     }
 
     async fn propose(

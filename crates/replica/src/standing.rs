@@ -85,13 +85,16 @@ impl Standings {
         matches!(tokio::time::timeout_at(deadline.into(), proven).await, Ok(Ok(_)))
     }
 
+    /// Whether the disk was compared.
+    pub(crate) fn may_vote(&self) -> bool {
+        *self.now.borrow() != Standing::Returning
+    }
+
     /// A refusal of what would vote or acknowledge, until the disk was compared.
     pub(crate) fn check_returned(&self) -> Result<(), Status> {
-        match *self.now.borrow() {
-            Standing::Returning => {
-                Err(Status::unavailable("this node has yet to compare its disk; try again"))
-            }
-            _ => Ok(()),
+        match self.may_vote() {
+            true => Ok(()),
+            false => Err(Status::unavailable("this node has yet to compare its disk; try again")),
         }
     }
 
