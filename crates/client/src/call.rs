@@ -1,7 +1,7 @@
 //! The one loop behind every call: which endpoint, which id, how often, how long.
 //!
 //! Endpoints are tried in turn, the last good one first. After each round there is a pause of
-//! 50 ms, doubling to 1 s. All attempts of a request carry its id, and those after the first say
+//! 50 ms, doubling to 250 ms. All attempts of a request carry its id, and those after the first say
 //! how long ago that was, so the cluster can tell a retry from a new request and a late one from
 //! one that it has forgotten.
 
@@ -31,7 +31,7 @@ use crate::{
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A node that hangs must leave time for the others; a slow one, time to answer.
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);

@@ -20,13 +20,15 @@ use tower::service_fn;
 use crate::{endpoint::Endpoint, error::ClientError};
 
 /// TCP and TLS together.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection that says nothing for this long is asked whether it still lives ...
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A connection that says nothing for this long while an answer is due is asked whether it still
+/// lives ...
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// ... and is given up after this long without an answer.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// ... and is given up after this long without an answer. A node that is merely slow answers this
+/// at once; one that hangs does not, and its requests go elsewhere.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A channel that connects when it is first used, and again after it was cut.
 pub(crate) fn channel(

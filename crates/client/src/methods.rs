@@ -83,6 +83,8 @@ unary! { cluster:
     Acts add_nodes(AddNodesRequest) -> AddNodesResponse;
     /// Removes a node.
     Acts remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    /// Takes a node out of service, or puts it back.
+    Acts drain_node(DrainNodeRequest) -> DrainNodeResponse;
 }
 
 unary! { audit:

@@ -7,6 +7,8 @@ pub enum Action {
     AddNodes,
     RemoveNode,
     SealNode,
+    DrainNode,
+    UndrainNode,
     CreatePrincipal,
     DeletePrincipal,
     ListPrincipals,
@@ -30,10 +32,12 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AddNodes,
         Self::RemoveNode,
         Self::SealNode,
+        Self::DrainNode,
+        Self::UndrainNode,
         Self::CreatePrincipal,
         Self::DeletePrincipal,
         Self::ListPrincipals,
@@ -61,6 +65,8 @@ impl Action {
             Self::AddNodes => "AddNodes",
             Self::RemoveNode => "RemoveNode",
             Self::SealNode => "SealNode",
+            Self::DrainNode => "DrainNode",
+            Self::UndrainNode => "UndrainNode",
             Self::CreatePrincipal => "CreatePrincipal",
             Self::DeletePrincipal => "DeletePrincipal",
             Self::ListPrincipals => "ListPrincipals",

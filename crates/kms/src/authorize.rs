@@ -12,7 +12,11 @@ impl Action {
     pub fn roles(self) -> &'static [Role] {
         use Role::{Auditor, KeyAdministrator, KeyUser, Operator};
         match self {
-            Self::AddNodes | Self::RemoveNode | Self::SealNode => &[Operator],
+            Self::AddNodes
+            | Self::RemoveNode
+            | Self::SealNode
+            | Self::DrainNode
+            | Self::UndrainNode => &[Operator],
             Self::CreatePrincipal | Self::DeletePrincipal => &[Operator],
             Self::ListPrincipals => &[Operator, Auditor],
             Self::CreateKey

@@ -101,6 +101,8 @@ pub enum AdminAction {
     AddNodes,
     RemoveNode,
     SealNode,
+    DrainNode,
+    UndrainNode,
 }
 
 /// A reading of the audit log: authorised and audited here, streamed by the shell.
@@ -139,6 +141,8 @@ impl Request {
                 AdminAction::AddNodes => Action::AddNodes,
                 AdminAction::RemoveNode => Action::RemoveNode,
                 AdminAction::SealNode => Action::SealNode,
+                AdminAction::DrainNode => Action::DrainNode,
+                AdminAction::UndrainNode => Action::UndrainNode,
             },
             Self::ReadAudit(ReadAudit { export: true, .. }) => Action::ExportAudit,
             Self::ReadAudit(ReadAudit { export: false, .. }) => Action::ListAudit,

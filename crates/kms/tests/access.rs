@@ -13,10 +13,12 @@ use conclave_proto::{audit, v1};
 use conclave_store::{BlobDigest, Kind, LogIndex, MemoryStore, Outcome, ReadError, RecordId, View};
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
-const TABLE: [(&str, &str); 22] = [
+const TABLE: [(&str, &str); 24] = [
     ("AddNodes", "o"),
     ("RemoveNode", "o"),
     ("SealNode", "o"),
+    ("DrainNode", "o"),
+    ("UndrainNode", "o"),
     ("CreatePrincipal", "o"),
     ("DeletePrincipal", "o"),
     ("ListPrincipals", "ox"),

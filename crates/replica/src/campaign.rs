@@ -60,9 +60,10 @@ impl Core {
         }
     }
 
-    /// A node that had better not lead lets the others go first.
+    /// A node that had better not lead lets the others go first. Not before a leader was heard: when
+    /// all start at once, all of them are sealed.
     fn reluctance(&self) -> Duration {
-        match self.reluctant.load(Ordering::Relaxed) {
+        match self.reluctant.load(Ordering::Relaxed) && self.hearing.has_heard() {
             true => Duration::from_millis(2 * self.config.election_max_ms),
             false => Duration::ZERO,
         }

@@ -72,6 +72,11 @@ impl Hearing {
         self.lock().last
     }
 
+    /// Whether any leader was heard since this began.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.lock().leader != (0, 0)
+    }
+
     /// How long a silence lasts before this node stands for election. `luck`: from 0 to 1, drawn
     /// anew each time, so that two nodes seldom stand at once.
     pub(crate) fn patience(&self, luck: f64) -> Duration {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use conclave_pki::TlsFiles;
+use conclave_replica::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 use serde::Deserialize;
 
 /// The file as it is written.
@@ -166,18 +167,24 @@ impl Config {
             source: Box::new(source),
         })?;
         let raft = RaftTimes {
-            heartbeat_ms: ranged("raft.heartbeat_ms", raw.raft.heartbeat_ms, 150, 10, 10_000)?,
+            heartbeat_ms: ranged(
+                "raft.heartbeat_ms",
+                raw.raft.heartbeat_ms,
+                HEARTBEAT_MS,
+                10,
+                10_000,
+            )?,
             election_ms_min: ranged(
                 "raft.election_ms_min",
                 raw.raft.election_ms_min,
-                600,
+                ELECTION_MIN_MS,
                 50,
                 60_000,
             )?,
             election_ms_max: ranged(
                 "raft.election_ms_max",
                 raw.raft.election_ms_max,
-                1_200,
+                ELECTION_MAX_MS,
                 100,
                 120_000,
             )?,

@@ -1,6 +1,6 @@
 //! What a node does unasked: follows the share epoch, asks for shares while it is share-ready,
-//! keeps its keyring fresh, and adds audit keys ahead of need. One loop over time and applied
-//! entries.
+//! keeps its keyring fresh, adds audit keys ahead of need, and hands leadership on while it cannot
+//! serve. One loop over time and applied entries.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -22,6 +22,7 @@ use crate::ceremony::effects::carry_out;
 use crate::ceremony::exchange::ask_all;
 use crate::ceremony::members::REMOVED;
 use crate::ceremony::vouching::ask_about_strangers;
+use crate::drain::Fitness;
 use crate::hosted::Hosted;
 use crate::listener::told_to;
 use crate::node::Node;
@@ -48,6 +49,7 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
         return;
     };
     let mut seen = Seen::default();
+    let mut fitness = Fitness::default();
     let mut asked = None::<Instant>;
     let mut asked_about = None::<Instant>;
     let mut belonged = Instant::now();
@@ -63,6 +65,7 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
             error!(%error, "the disk refused a share; sealing this node");
             hosted.wipe();
         }
+        fitness.look(&node, &hosted);
         let ready = !hosted.is_open() && hosted.seal().state() == SealState::ShareReady;
         if ready && asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
             asked = Some(Instant::now());

@@ -9,6 +9,7 @@ mod ceremony;
 mod config;
 mod counters;
 mod dialer;
+mod drain;
 mod echo;
 mod error;
 mod folder;
@@ -41,7 +42,8 @@ pub use folder::FolderError;
 
 use crate::node::{ApiApp, Attachments, Node, PeerApp};
 
-/// Runs a node until it is told to stop (SIGTERM, SIGINT).
+/// Runs a node until it is told to stop (SIGTERM, SIGINT). It drains first; told again, it stops at
+/// once.
 ///
 /// # Errors
 /// If the configuration, the certificates, the data folder or a port cannot be used. Nothing is
@@ -83,6 +85,13 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
         Some(reason) = failure.recv() => Err(StartError::Stopped { reason }),
     };
     info!("stopping");
+    if ended.is_ok() {
+        tokio::select! {
+            () = drain::before_stop(&node) => {}
+            _ = terminate.recv() => info!("told to stop again: stopping at once"),
+            _ = interrupt.recv() => info!("told to stop again: stopping at once"),
+        }
+    }
     stop.send_replace(true);
     node.shutdown().await;
     let _ = tokio::join!(api, peers);

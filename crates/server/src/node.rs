@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::counters::{ListenerCounters, RequestCounters};
 use crate::dialer::Dialer;
+use crate::drain::Admission;
 use crate::error::StartError;
 use crate::folder::{DomainFolder, Folder};
 use crate::hosted::Hosted;
@@ -41,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) api_counters: Arc<ListenerCounters>,
     pub(crate) peer_counters: Arc<ListenerCounters>,
     pub(crate) request_counters: RequestCounters,
+    /// Whether clients are served.
+    pub(crate) admission: Admission,
     /// Shares dealt for a founding that the operators have not yet confirmed.
     pub(crate) pending_init: Mutex<Option<PendingInit>>,
     /// Taking up or giving up a domain, one at a time.
@@ -81,6 +84,7 @@ impl Node {
             api_counters: Arc::default(),
             peer_counters: Arc::default(),
             request_counters: RequestCounters::default(),
+            admission: Admission::default(),
             pending_init: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -194,6 +198,9 @@ impl Node {
         let Some(hosted) = self.hosted() else {
             return Some("not a member of any domain".to_owned());
         };
+        if let Some(why) = self.admission.refuses() {
+            return Some(why.to_owned());
+        }
         if !hosted.is_open() {
             return Some(format!("{}: {}", hosted.state().as_str(), hosted.detail()));
         }

@@ -18,7 +18,7 @@ use crate::peer;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What this node says of itself to another.
-pub(crate) fn of_this_node(hosted: &Hosted) -> NodeStatusResponse {
+pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
     let replica = hosted.replica.status();
     let state = hosted.state();
     let detail = match hosted.detail() {
@@ -43,6 +43,7 @@ pub(crate) fn of_this_node(hosted: &Hosted) -> NodeStatusResponse {
         },
         unseal_progress: hosted.seal().operator_shares_held().into(),
         feature_level: conclave_store::FEATURE_LEVEL,
+        drained: node.admission.refuses().is_some(),
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         });
         return response;
     };
-    let own = of_this_node(&hosted);
+    let own = of_this_node(node, &hosted);
     response.domain = hosted.domain_name();
     response.initialized = hosted.is_founded();
     response.feature_level = conclave_store::FEATURE_LEVEL;
@@ -150,5 +151,6 @@ fn node_status(member: Member, role: &str, answer: Option<NodeStatusResponse>) -
         detail: answer.detail,
         unseal_progress: answer.unseal_progress,
         term: answer.term,
+        drained: answer.drained,
     }
 }

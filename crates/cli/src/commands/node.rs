@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 use conclave_pki::NodeName;
-use conclave_proto::v1::{AddNodesRequest, RemoveNodeRequest, StatusRequest};
+use conclave_proto::v1::{AddNodesRequest, DrainNodeRequest, RemoveNodeRequest, StatusRequest};
 use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    commands::status::{node_json, nodes_table},
+    commands::status::{node_json, nodes_table, state},
     error::CliError,
     output::{or_dash, table, with_meta},
     values::Member,
@@ -23,6 +23,17 @@ pub(crate) enum NodeCommand {
     },
     /// Remove a node: it is refused from then on, and the others share anew without it.
     Remove {
+        /// Its name.
+        name: NodeName,
+    },
+    /// Take a node out of service before work on it: it hands leadership over, finishes what it has
+    /// begun and sends clients elsewhere. It goes on replicating and voting.
+    Drain {
+        /// Its name.
+        name: NodeName,
+    },
+    /// Put a drained node back into service; a restart does the same.
+    Undrain {
         /// Its name.
         name: NodeName,
     },
@@ -54,6 +65,23 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
                 writeln!(out, "{name} is removed; stop it and wipe its data folder")
             })
         }
+        NodeCommand::Drain { name } => {
+            let request = DrainNodeRequest { name: name.to_string(), drained: true };
+            let reply = app.wait("draining", client.drain_node(request)).await?;
+            let json = json!({ "name": name.as_ref(), "drained": true });
+            app.show(&with_meta(json, &reply), |out| {
+                writeln!(
+                    out,
+                    "{name} serves nobody until it is restarted or `conclave node undrain {name}`"
+                )
+            })
+        }
+        NodeCommand::Undrain { name } => {
+            let request = DrainNodeRequest { name: name.to_string(), drained: false };
+            let reply = app.wait("undraining", client.drain_node(request)).await?;
+            let json = json!({ "name": name.as_ref(), "drained": false });
+            app.show(&with_meta(json, &reply), |out| writeln!(out, "{name} serves again"))
+        }
         NodeCommand::List => {
             let request = StatusRequest { local_only: false };
             let nodes = app.wait("asking", client.status(request)).await?.value.nodes;
@@ -64,7 +92,7 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
                         node.id.clone(),
                         node.raft_id.to_string(),
                         node.role.clone(),
-                        node.state.clone(),
+                        state(node),
                         or_dash(&node.peer),
                         or_dash(&node.api),
                         or_dash(&node.region),

@@ -50,7 +50,7 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
         [
             node.id.clone(),
             node.role.clone(),
-            node.state.clone(),
+            state(node),
             node.applied_index.to_string(),
             node.audit_size.to_string(),
             node.audit_head.chars().take(12).collect(),
@@ -75,6 +75,11 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
     table(header, rows)
 }
 
+/// The node's state in a word, or two.
+pub(crate) fn state(node: &NodeStatus) -> String {
+    if node.drained { format!("{}, drained", node.state) } else { node.state.clone() }
+}
+
 /// One node for scripts.
 pub(crate) fn node_json(node: &NodeStatus) -> Value {
     json!({
@@ -94,6 +99,7 @@ pub(crate) fn node_json(node: &NodeStatus) -> Value {
         "detail": node.detail,
         "unseal_progress": node.unseal_progress,
         "term": node.term,
+        "drained": node.drained,
     })
 }
 

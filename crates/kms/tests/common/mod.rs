@@ -215,7 +215,13 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
     let key = key.to_owned();
     let ciphertext = ciphertext.to_vec();
     let mut requests: Vec<Request> = Vec::new();
-    for action in [AdminAction::AddNodes, AdminAction::RemoveNode, AdminAction::SealNode] {
+    for action in [
+        AdminAction::AddNodes,
+        AdminAction::RemoveNode,
+        AdminAction::SealNode,
+        AdminAction::DrainNode,
+        AdminAction::UndrainNode,
+    ] {
         requests.push(Request::Admin(Admin {
             action,
             resources: vec!["node/node-2".to_owned()],

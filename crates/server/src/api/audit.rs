@@ -49,6 +49,7 @@ impl AuditApi {
         let meta = CallMeta::parse(request.metadata())?;
         let who = Connection::of_client(request)?;
         let hosted = self.0.require_hosted()?;
+        let _inside = self.0.admission.enter()?;
         let reading = KmsRequest::ReadAudit(ReadAudit { export, parameters });
         let caller = caller(&who, &meta);
         let performed =

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use conclave_kms::Caller;
 use conclave_proto::v1::cluster_server::Cluster;
 use conclave_proto::v1::{
-    AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, PrepareInitRequest,
-    PrepareInitResponse, RemoveNodeRequest, RemoveNodeResponse, SealRequest, SealResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
+    AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, DrainNodeRequest,
+    DrainNodeResponse, PrepareInitRequest, PrepareInitResponse, RemoveNodeRequest,
+    RemoveNodeResponse, SealRequest, SealResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse,
 };
 use tonic::{Request, Response, Status};
 
-use crate::ceremony::{founding, members, unsealing};
+use crate::ceremony::{draining, founding, members, unsealing};
 use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
@@ -89,6 +90,7 @@ impl Cluster for ClusterApi {
     ) -> Result<Response<AddNodesResponse>, Status> {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let _inside = node.admission.enter()?;
         let nodes = request.into_inner().nodes;
         joined(
             tokio::spawn(async move { members::add(&node, &hosted, &caller, &nodes).await }).await,
@@ -103,12 +105,30 @@ impl Cluster for ClusterApi {
     ) -> Result<Response<RemoveNodeResponse>, Status> {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let _inside = node.admission.enter()?;
         let name = request.into_inner().name;
         joined(
             tokio::spawn(async move { members::remove(&node, &hosted, &caller, &name).await })
                 .await,
         )?;
         Ok(Response::new(RemoveNodeResponse {}))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<DrainNodeRequest>,
+    ) -> Result<Response<DrainNodeResponse>, Status> {
+        let caller = client(&request)?;
+        // No request to be let in: a drained node takes the order to serve again.
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let DrainNodeRequest { name, drained } = request.into_inner();
+        joined(
+            tokio::spawn(
+                async move { draining::order(&node, &hosted, &caller, &name, drained).await },
+            )
+            .await,
+        )?;
+        Ok(Response::new(DrainNodeResponse {}))
     }
 }
 

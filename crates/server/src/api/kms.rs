@@ -27,6 +27,7 @@ impl KmsApi {
         let request =
             Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
         let hosted = self.0.require_hosted()?;
+        let _inside = self.0.admission.enter()?;
         let performed =
             perform(&hosted, &self.0.request_counters, &caller(&who, &meta), meta.age, &request)
                 .await?;

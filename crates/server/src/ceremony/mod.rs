@@ -1,7 +1,8 @@
-//! Founding, unsealing, exchanging shares, changing members.
+//! Founding, unsealing, exchanging shares, changing members, draining.
 //!
 //! The rules are in `conclave-seal`; these modules carry messages, files and txns for it.
 
+pub(crate) mod draining;
 pub(crate) mod effects;
 pub(crate) mod exchange;
 pub(crate) mod founding;

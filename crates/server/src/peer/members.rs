@@ -4,15 +4,16 @@ use std::sync::{Arc, Weak};
 
 use conclave_proto::peer::members_server::Members;
 use conclave_proto::peer::{
-    AdmitRequest, AdmitResponse, FoundRequest, FoundResponse, HandOverRequest, HandOverResponse,
-    HelloRequest, HelloResponse, NodeStatusRequest, NodeStatusResponse, ReleaseShareRequest,
-    ReleaseShareResponse, ShareChallengeRequest, ShareChallengeResponse, StoreShareRequest,
-    StoreShareResponse, VouchRequest, VouchResponse,
+    AdmitRequest, AdmitResponse, DrainRequest, DrainResponse, FoundRequest, FoundResponse,
+    HandOverRequest, HandOverResponse, HelloRequest, HelloResponse, NodeStatusRequest,
+    NodeStatusResponse, ReleaseShareRequest, ReleaseShareResponse, ShareChallengeRequest,
+    ShareChallengeResponse, StoreShareRequest, StoreShareResponse, VouchRequest, VouchResponse,
 };
 use conclave_replica::Identity;
 use conclave_seal::delivery::open_request;
 use tonic::{Request, Response, Status};
 
+use crate::ceremony::draining;
 use crate::ceremony::effects::carry_out_or_refuse;
 use crate::ceremony::exchange;
 use crate::hosted::Hosted;
@@ -127,8 +128,8 @@ impl Members for MembersApi {
         &self,
         request: Request<NodeStatusRequest>,
     ) -> Result<Response<NodeStatusResponse>, Status> {
-        let (_, hosted, _) = self.meant_for_me(&request)?;
-        Ok(Response::new(status::of_this_node(&hosted)))
+        let (node, hosted, _) = self.meant_for_me(&request)?;
+        Ok(Response::new(status::of_this_node(&node, &hosted)))
     }
 
     async fn vouch(
@@ -151,6 +152,15 @@ impl Members for MembersApi {
             .await
             .map_err(|error| unavailable(error.to_string()))?;
         Ok(Response::new(HandOverResponse {}))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<DrainRequest>,
+    ) -> Result<Response<DrainResponse>, Status> {
+        let (node, hosted, _) = self.meant_for_me(&request)?;
+        draining::carry_out(&node, &hosted, request.get_ref().drained).await?;
+        Ok(Response::new(DrainResponse {}))
     }
 }
 
