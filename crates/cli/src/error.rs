@@ -8,7 +8,7 @@ use std::{
 
 use conclave_audit::Finding;
 use conclave_client::{ClientError, EndpointError};
-use conclave_pki::{FileError, InspectError, IssueError, MaterialError, NameError};
+use conclave_pki::{BundleError, FileError, InspectError, IssueError, MaterialError, NameError};
 use serde_json::json;
 use thiserror::Error;
 
@@ -33,6 +33,8 @@ pub(crate) enum CliError {
     PkiFile(#[from] FileError),
     #[error(transparent)]
     Issue(#[from] IssueError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     #[error("{}: {source}", path.display())]
     Inspect { path: PathBuf, source: InspectError },
     /// A local file or standard input.

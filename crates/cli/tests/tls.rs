@@ -4,28 +4,23 @@
 
 mod harness;
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use conclave_pki::{Authority, new_authority};
+use conclave_pki::{
+    ExpectedPeer, Kind, TlsFiles, TlsMaterial, api_client_config, peer_client_config,
+};
+use harness::tls::{
+    Ca, Certificate, HTTP_1, HTTP_2, Metrics, attempt, channel, get, http_1, refused, shake_hands,
+};
 use harness::{Cluster, json, run, run_with_input};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::version::TLS13;
-use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
-
-/// Ends a wait that would never end.
-const LONG: Duration = Duration::from_secs(20);
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::{
+    AlertDescription, ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_uninvited_reaches_a_request() {
@@ -45,13 +40,23 @@ async fn nobody_uninvited_reaches_a_request() {
             ("without a name of ours", Some(ca.issue("https://dev.example/n1"))),
         ]
     };
+    let (day, now) = (Duration::from_secs(86_400), SystemTime::now());
+    let dated = |kind: &'static str| {
+        let uri = format!("spiffe://dev/{kind}/n1");
+        [
+            ("expired", Some(ca.issue_for(&uri, now - 2 * day, now - day))),
+            ("not yet valid", Some(ca.issue_for(&uri, now + day, now + 2 * day))),
+        ]
+    };
     let before = Metrics::read(&node.api, &invited, &ca).await;
     let mut at_api = Vec::from(uninvited("client"));
     at_api.extend(uninvited("node").into_iter().skip(1));
+    at_api.extend(dated("client"));
     for (who, certificate) in &at_api {
         refused(&node.api, certificate.as_ref(), &ca, who, HTTP_1).await;
     }
     let mut at_peer = Vec::from(uninvited("node"));
+    at_peer.extend(dated("node"));
     at_peer.push(("a client's", Some(invited.clone())));
     at_peer.push(("an issued node's name, as a client", Some(ca.issue("spiffe://dev/client/n1"))));
     for (who, certificate) in &at_peer {
@@ -60,10 +65,13 @@ async fn nobody_uninvited_reaches_a_request() {
     let after = Metrics::read(&node.api, &invited, &ca).await;
 
     // Each was tried twice, failed in the handshake, and not one request was read.
-    assert_eq!(after.api_failures - before.api_failures, 2 * at_api.len() as u64);
-    assert_eq!(after.peer_failures - before.peer_failures, 2 * at_peer.len() as u64);
-    assert_eq!(after.api_requests - before.api_requests, 1, "only the second look at the metrics");
-    assert_eq!(after.peer_requests, before.peer_requests);
+    let more = |name: &str| after.value(name) - before.value(name);
+    let [at_api, at_peer] = [at_api.len(), at_peer.len()].map(|tried| 2 * tried as u64);
+    assert_eq!(more("conclave_api_handshake_failures_total"), at_api);
+    assert_eq!(more("conclave_peer_handshake_failures_total"), at_peer);
+    let api_requests = "conclave_api_requests_read_total";
+    assert_eq!(more(api_requests), 1, "only the second look at the metrics");
+    assert_eq!(more("conclave_peer_requests_read_total"), 0);
 
     // The very same attempts with the right certificates are answered, and counted.
     for path in ["/healthz", "/readyz", "/metrics"] {
@@ -73,7 +81,64 @@ async fn nobody_uninvited_reaches_a_request() {
     }
     assert!(attempt(&node.peer, Some(&n1), &ca, HTTP_2).await.unwrap().starts_with(b"\0\0"));
     let last = Metrics::read(&node.api, &invited, &ca).await;
-    assert_eq!(last.api_requests - after.api_requests, 4);
+    assert_eq!(last.value(api_requests) - after.value(api_requests), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_3_alone_post_quantum_and_every_session_from_the_start() {
+    let cluster = Cluster::start(1);
+    let node = cluster.nodes[0].clone();
+    let folder = node.config.parent().unwrap();
+    let load = |cert: &std::path::Path, kind| {
+        let files = TlsFiles {
+            ca: folder.join("ca.pem"),
+            cert: cert.with_extension("pem"),
+            key: cert.with_extension("key"),
+        };
+        TlsMaterial::load(&files, &[kind], SystemTime::now()).unwrap()
+    };
+    let client = load(&cluster.pki().join("dev"), Kind::Client);
+    let n1 = load(&folder.join("node"), Kind::Node);
+    let named = ExpectedPeer::Named("n1".parse().unwrap());
+    let cluster_name = n1.identity().cluster().clone();
+
+    // Our own clients, as they are, and changed to resume and to send early data if they may.
+    for (address, config) in [
+        (&node.api, api_client_config(&client).unwrap()),
+        (&node.peer, peer_client_config(&n1, &cluster_name, named).unwrap()),
+    ] {
+        let mut eager = ClientConfig::clone(&config);
+        eager.resumption = Resumption::in_memory_sessions(8);
+        eager.enable_early_data = true;
+        let eager = Arc::new(eager);
+        for config in [&config, &eager, &eager, &eager] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = shake_hands(stream, Arc::clone(config)).await.unwrap();
+            stream.write_all(HTTP_2).await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0, "its SETTINGS");
+            let session = stream.get_ref().1;
+            assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+            let group = session.negotiated_key_exchange_group().unwrap().name();
+            assert_eq!(group, NamedGroup::X25519MLKEM768);
+            assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed");
+            assert_eq!(session.tls13_tickets_received(), 0, "nor could it be");
+            assert!(!session.is_early_data_accepted());
+        }
+
+        // Without 1.3 there is no renegotiation either: it is a message of 1.2.
+        let old = ClientConfig::builder_with_provider(
+            tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().into(),
+        )
+        .with_protocol_versions(&[&tokio_rustls::rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
+        .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let error = shake_hands(stream, Arc::new(old)).await.map(drop).unwrap_err();
+        let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        let version = Error::AlertReceived(AlertDescription::ProtocolVersion);
+        assert_eq!(alert, Some(&version), "{error:?}");
+    }
 }
 
 #[test]
@@ -215,207 +280,4 @@ fn entries(cluster: &Cluster, filter: &[&str]) -> Vec<Value> {
     let mut command = cluster.cli_as("auditor");
     command.args(["--output", "json", "audit", "list"]).args(filter);
     json(&mut command).unwrap()["entries"].as_array().unwrap().clone()
-}
-
-/// A certificate chain and its key, of whatever authority.
-#[derive(Clone)]
-struct Certificate {
-    cert_pem: String,
-    key_pem: String,
-}
-
-impl Certificate {
-    fn load(folder: &Path, name: &str) -> Self {
-        Self {
-            cert_pem: fs::read_to_string(folder.join(format!("{name}.pem"))).unwrap(),
-            key_pem: fs::read_to_string(folder.join(format!("{name}.key"))).unwrap(),
-        }
-    }
-}
-
-/// An authority that signs anything, unlike `conclave pki`.
-struct Ca {
-    cert_pem: String,
-    key_pem: String,
-}
-
-impl Ca {
-    fn of(pki: &Path) -> Self {
-        let Certificate { cert_pem, key_pem } = Certificate::load(pki, "ca");
-        Authority::load(&cert_pem, &key_pem).unwrap();
-        Self { cert_pem, key_pem }
-    }
-
-    /// Another authority, of the same name.
-    fn new(cluster: &str) -> Self {
-        let now = std::time::SystemTime::now();
-        let issued = new_authority(&cluster.parse().unwrap(), 30, now).unwrap();
-        Self {
-            cert_pem: issued.certificate_pem.clone(),
-            key_pem: issued.key_pem.expose().to_owned(),
-        }
-    }
-
-    /// For both sides of TLS, so that it is the name that is looked at.
-    fn issue(&self, uri: &str) -> Certificate {
-        let ca_key = KeyPair::from_pem(&self.key_pem).unwrap();
-        let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, ca_key).unwrap();
-        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        Certificate { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
-    }
-}
-
-const HTTP_1: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-/// The connection preface and an empty SETTINGS frame: a server answers with its own.
-const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-fn http_1(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes()
-}
-
-fn tls(certificate: Option<&Certificate>, ca: &Ca, protocol: &[u8]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.cert_pem.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .with_root_certificates(roots);
-    let mut config = match certificate {
-        None => config.with_no_client_auth(),
-        Some(Certificate { cert_pem, key_pem }) => config
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(cert_pem.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap(),
-            )
-            .unwrap(),
-    };
-    config.alpn_protocols = vec![protocol.to_vec()];
-    Arc::new(config)
-}
-
-async fn connect(
-    address: &str,
-    certificate: Option<&Certificate>,
-    ca: &Ca,
-    request: &[u8],
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let protocol: &[u8] = if request.starts_with(b"PRI") { b"h2" } else { b"http/1.1" };
-    let stream = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let connector = TlsConnector::from(tls(certificate, ca, protocol));
-    timeout(LONG, connector.connect(name, stream)).await.expect("a handshake that ends")
-}
-
-/// Shakes hands, asks, and gives the first bytes of the answer.
-async fn attempt(
-    address: &str,
-    certificate: Option<&Certificate>,
-    ca: &Ca,
-    request: &[u8],
-) -> std::io::Result<Vec<u8>> {
-    let mut stream = connect(address, certificate, ca, request).await?;
-    stream.write_all(request).await?;
-    stream.flush().await?;
-    let mut answer = vec![0; 64 * 1024];
-    let bytes = timeout(LONG, stream.read(&mut answer)).await.expect("an answer or an end")?;
-    answer.truncate(bytes);
-    Ok(answer)
-}
-
-/// Is told so by a TLS alert if it waits, and gets no byte of an answer if it does not.
-async fn refused(
-    address: &str,
-    certificate: Option<&Certificate>,
-    ca: &Ca,
-    who: &str,
-    request: &[u8],
-) {
-    let mut told = connect(address, certificate, ca, request).await;
-    if let Ok(stream) = &mut told {
-        // The handshake of TLS 1.3 is over for a client before its certificate has been looked at.
-        let read = timeout(LONG, stream.read(&mut [0; 1024])).await;
-        let read = read.unwrap_or_else(|_| panic!("{who}: let in at {address}"));
-        match read {
-            Ok(bytes) => panic!("{who}: {bytes} bytes from {address}"),
-            Err(error) => told = Err(error),
-        }
-    }
-    let error = told.map(drop).unwrap_err();
-    let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let expected = [
-        AlertDescription::CertificateRequired,
-        AlertDescription::UnknownCA,
-        AlertDescription::AccessDenied,
-        AlertDescription::BadCertificate,
-        AlertDescription::CertificateUnknown,
-        AlertDescription::DecryptError,
-    ];
-    assert!(
-        matches!(alert, Some(Error::AlertReceived(alert)) if expected.contains(alert)),
-        "{who} at {address}: {error:?}"
-    );
-
-    match attempt(address, certificate, ca, request).await {
-        Err(_) => {}
-        Ok(answer) => assert!(answer.is_empty(), "{who} got an answer: {answer:?}"),
-    }
-}
-
-async fn get(
-    address: &str,
-    certificate: Option<&Certificate>,
-    ca: &Ca,
-    path: &str,
-) -> std::io::Result<String> {
-    let request = http_1(path);
-    let mut stream = connect(address, certificate, ca, &request).await?;
-    stream.write_all(&request).await?;
-    let mut answer = Vec::new();
-    timeout(LONG, stream.read_to_end(&mut answer)).await.expect("an answer that ends")?;
-    Ok(String::from_utf8(answer).unwrap())
-}
-
-/// gRPC with a certificate that the command line would not take.
-fn channel(address: &str, certificate: &Certificate, ca: &Ca) -> tonic::transport::Channel {
-    let connector = TlsConnector::from(tls(Some(certificate), ca, b"h2"));
-    let address = address.to_owned();
-    tonic::transport::Endpoint::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            let (address, connector) = (address.clone(), connector.clone());
-            async move {
-                let stream = TcpStream::connect(&address).await?;
-                let name = ServerName::try_from("127.0.0.1").unwrap();
-                connector.connect(name, stream).await.map(hyper_util::rt::TokioIo::new)
-            }
-        }))
-}
-
-/// What the node counts.
-struct Metrics {
-    api_requests: u64,
-    api_failures: u64,
-    peer_requests: u64,
-    peer_failures: u64,
-}
-
-impl Metrics {
-    async fn read(address: &str, certificate: &Certificate, ca: &Ca) -> Self {
-        let text = get(address, Some(certificate), ca, "/metrics").await.unwrap();
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-            line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse().unwrap()
-        };
-        Self {
-            api_requests: value("conclave_api_requests_read_total"),
-            api_failures: value("conclave_api_handshake_failures_total"),
-            peer_requests: value("conclave_peer_requests_read_total"),
-            peer_failures: value("conclave_peer_handshake_failures_total"),
-        }
-    }
 }

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     attempt::{ATTEMPT_AGE_MS, REQUEST_ID, Setback, Verdict, judge, revision},
-    connect::channel,
+    connect::{Tls, channel},
     endpoint::Endpoint,
     error::{ClientError, Failure},
     request_id::RequestId,
@@ -59,6 +59,7 @@ pub struct Client {
 
 struct Nodes {
     list: Vec<(Endpoint, Channel)>,
+    tls: Tls,
     /// Where to begin: the endpoint that answered last.
     good: AtomicUsize,
 }
@@ -106,18 +107,28 @@ impl Client {
         if config.endpoints.is_empty() {
             return Err(ClientError::NoEndpoints);
         }
-        let tls = api_client_config(&config.tls)?;
+        let tls = Tls::new(api_client_config(&config.tls)?);
         let list = config
             .endpoints
             .into_iter()
             .map(|endpoint| channel(&endpoint, &tls).map(|channel| (endpoint, channel)))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            nodes: Arc::new(Nodes { list, good: AtomicUsize::new(0) }),
+            nodes: Arc::new(Nodes { list, tls, good: AtomicUsize::new(0) }),
             pinned: None,
             request_id: None,
             timeout: config.timeout,
         })
+    }
+
+    /// Replaces certificate and authorities, here and in every clone: what connects from now on uses
+    /// the new ones, connections that are open go on.
+    ///
+    /// # Errors
+    /// If the material is unusable; the old one then stays.
+    pub fn replace_tls(&self, tls: &TlsMaterial) -> Result<(), ClientError> {
+        self.nodes.tls.replace(api_client_config(tls)?);
+        Ok(())
     }
 
     /// The endpoints, in the order given.

@@ -3,7 +3,11 @@
 //! Whatever fails here failed before a byte of a request was sent, which is why these errors have
 //! a type of their own: the retry loop looks for it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -30,11 +34,26 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// at once; one that hangs does not, and its requests go elsewhere.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What new connections are made with. It can be replaced; connections that are open go on.
+#[derive(Clone)]
+pub(crate) struct Tls(Arc<RwLock<Arc<ClientConfig>>>);
+
+impl Tls {
+    pub(crate) fn new(config: Arc<ClientConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    pub(crate) fn replace(&self, config: Arc<ClientConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn connector(&self) -> TlsConnector {
+        TlsConnector::from(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
 /// A channel that connects when it is first used, and again after it was cut.
-pub(crate) fn channel(
-    endpoint: &Endpoint,
-    tls: &Arc<ClientConfig>,
-) -> Result<Channel, ClientError> {
+pub(crate) fn channel(endpoint: &Endpoint, tls: &Tls) -> Result<Channel, ClientError> {
     let unusable = || ClientError::Endpoint(endpoint.clone());
     // TLS is ours, so tonic is not told of it; requests name https all the same.
     let dialled = endpoint.uri("http").map_err(|_| unusable())?;
@@ -45,11 +64,10 @@ pub(crate) fn channel(
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let server_name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| unusable())?;
-    let connector = TlsConnector::from(tls.clone());
+    let tls = tls.clone();
     let endpoint = endpoint.clone();
     Ok(target.connect_with_connector_lazy(service_fn(move |_: Uri| {
-        let (endpoint, name, connector) =
-            (endpoint.clone(), server_name.clone(), connector.clone());
+        let (endpoint, name, connector) = (endpoint.clone(), server_name.clone(), tls.connector());
         async move { connect(&endpoint, name, &connector).await.map(TokioIo::new) }
     })))
 }

@@ -12,6 +12,7 @@
 //! an argument wherever certificates are made or loaded; only the handshake itself reads the
 //! system's.
 
+mod bundle;
 mod config;
 mod dates;
 mod files;
@@ -23,6 +24,7 @@ mod name;
 mod provider;
 mod verify;
 
+pub use bundle::{BundleError, bundle_authorities};
 pub use config::{
     ConfigError, api_client_config, api_server_config, peer_client_config, peer_server_config,
     peer_server_name,
@@ -31,6 +33,6 @@ pub use files::{FileError, write_private, write_public};
 pub use identity::{Identity, IdentityError, Kind, peer_identity};
 pub use inspect::{CertificateSummary, InspectError, inspect};
 pub use issue::{Authority, DAYS_MAX, HOSTS_MAX, IssueError, Issued, PrivateKeyPem, new_authority};
-pub use material::{MaterialError, Part, TlsFiles, TlsMaterial};
+pub use material::{MaterialError, Part, TlsFiles, TlsMaterial, TlsPem};
 pub use name::{ClusterName, NameError, NodeName, PrincipalName};
 pub use verify::{ExpectedPeer, Refusal, explain};

@@ -2,7 +2,8 @@
 //!
 //! Loading checks all that can be checked before a port is bound: the key is the certificate's,
 //! the certificate names somebody of the right kind, and it chains to the authority at this time.
-//! To reload without a restart, load again and build new configurations.
+//! To replace it without a restart, read the files again ([`TlsPem`]), check them whole, and build
+//! new configurations.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -15,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{
     dates::{day, unix_secs},
@@ -34,11 +36,60 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The files as they were read, unchecked.
+pub struct TlsPem {
+    ca: Zeroizing<Vec<u8>>,
+    cert: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl TlsPem {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// If one cannot be read, or the key is open to every user.
+    pub fn read(files: &TlsFiles) -> Result<Self, FileError> {
+        Ok(Self {
+            ca: files::read(&files.ca)?,
+            cert: files::read(&files.cert)?,
+            key: files::read_private(&files.key)?,
+        })
+    }
+
+    /// SHA-256 over the three: tells whether anything changed since. Not for publication, since the
+    /// key is in it.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for part in [&self.ca, &self.cert, &self.key] {
+            digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(part);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.finish().as_ref());
+        bytes
+    }
+
+    /// Checks them whole.
+    ///
+    /// # Errors
+    /// As [`TlsMaterial::from_pem`].
+    pub fn check(&self, kinds: &[Kind], now: SystemTime) -> Result<TlsMaterial, MaterialError> {
+        TlsMaterial::from_pem(&self.ca, &self.cert, &self.key, kinds, now)
+    }
+}
+
+impl fmt::Debug for TlsPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsPem(hidden)")
+    }
+}
+
 /// TLS material that was loaded and checked.
 #[derive(Clone)]
 pub struct TlsMaterial {
     identity: Identity,
     not_after: i64,
+    authority_not_after: i64,
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) own: Arc<CertifiedKey>,
 }
@@ -49,10 +100,7 @@ impl TlsMaterial {
     /// # Errors
     /// If a file cannot be read, a key is open to every user, or as [`TlsMaterial::from_pem`].
     pub fn load(files: &TlsFiles, kinds: &[Kind], now: SystemTime) -> Result<Self, MaterialError> {
-        let ca = files::read(&files.ca)?;
-        let cert = files::read(&files.cert)?;
-        let key = files::read_private(&files.key)?;
-        Self::from_pem(&ca, &cert, &key, kinds, now)
+        TlsPem::read(files)?.check(kinds, now)
     }
 
     /// Checks material that is already in memory.
@@ -67,7 +115,8 @@ impl TlsMaterial {
         kinds: &[Kind],
         now: SystemTime,
     ) -> Result<Self, MaterialError> {
-        let roots = Arc::new(roots(ca)?);
+        let authorities = certificates(ca, Part::Ca)?;
+        let roots = Arc::new(roots(&authorities)?);
         let chain = certificates(cert, Part::Certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| MaterialError::Key)?;
         let identity = peer_identity(&chain)?;
@@ -77,11 +126,12 @@ impl TlsMaterial {
         let provider = provider();
         check_chain(&identity, &chain, &roots, &provider, now)?;
         let not_after = crate::identity::parse(&chain[0])?.validity().not_after.timestamp();
+        let authority_not_after = issuing_authority_end(&identity, &chain, &authorities, now)?;
         let own = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => MaterialError::KeyMismatch,
             _ => MaterialError::Key,
         })?;
-        Ok(Self { identity, not_after, roots, own: Arc::new(own) })
+        Ok(Self { identity, not_after, authority_not_after, roots, own: Arc::new(own) })
     }
 
     /// Whom this side's own certificate names.
@@ -93,6 +143,52 @@ impl TlsMaterial {
     pub fn not_after(&self) -> i64 {
         self.not_after
     }
+
+    /// When the authority that this side's certificate rests on expires, in Unix seconds. The
+    /// latest, if several of those that are trusted vouch for it.
+    pub fn authority_not_after(&self) -> i64 {
+        self.authority_not_after
+    }
+
+    /// How many authorities are trusted: two while one replaces the other.
+    pub fn authorities(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Whether this may take the place of `old`: it must name the same node or client.
+    ///
+    /// # Errors
+    /// If it names somebody else.
+    pub fn check_replaces(&self, old: &Self) -> Result<(), MaterialError> {
+        let same = |name: &Identity| (name.cluster().clone(), name.kind(), name.name().to_owned());
+        if same(&self.identity) == same(&old.identity) {
+            return Ok(());
+        }
+        let (found, wanted) = (self.identity.clone(), old.identity.clone());
+        Err(MaterialError::Other { found: Box::new(found), wanted: Box::new(wanted) })
+    }
+
+    /// Whether a chain that was let in before would be let in again at `now`: it has not expired,
+    /// and its authority is still trusted.
+    ///
+    /// # Errors
+    /// What the verifier said.
+    pub fn check_still_trusted(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<(), rustls::Error> {
+        let [end_entity, intermediates @ ..] = chain else {
+            return Err(rustls::Error::NoCertificatesPresented);
+        };
+        let secs = unix_secs(now).ok_or(rustls::Error::FailedToGetCurrentTime)?.unsigned_abs();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs));
+        WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?
+            .verify_client_cert(end_entity, intermediates, now)
+            .map(drop)
+    }
 }
 
 impl fmt::Debug for TlsMaterial {
@@ -100,6 +196,7 @@ impl fmt::Debug for TlsMaterial {
         f.debug_struct("TlsMaterial")
             .field("identity", &self.identity)
             .field("not_after", &day(self.not_after))
+            .field("authority_not_after", &day(self.authority_not_after))
             .finish_non_exhaustive()
     }
 }
@@ -133,6 +230,17 @@ pub enum MaterialError {
     Kind {
         /// Whom it names.
         identity: Identity,
+    },
+    /// Somebody else's certificate in the place of this side's.
+    #[error(
+        "the certificate is now of {found}, but this is {wanted}; \
+         a name changes only with a restart: put {wanted}'s certificate back"
+    )]
+    Other {
+        /// Whom it names.
+        found: Box<Identity>,
+        /// Whom it must name.
+        wanted: Box<Identity>,
     },
     /// Too old.
     #[error("the certificate of {identity} expired on {day}; {}", reissue(identity))]
@@ -209,12 +317,30 @@ fn certificates(pem: &[u8], part: Part) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, MaterialError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, Part::Ca)? {
-        roots.add(certificate).map_err(|_| MaterialError::Certificates(Part::Ca))?;
+    for certificate in authorities {
+        roots.add(certificate.clone()).map_err(|_| MaterialError::Certificates(Part::Ca))?;
     }
     Ok(roots)
+}
+
+/// When the authority ends that the chain rests on: the last of those that alone vouch for it.
+fn issuing_authority_end(
+    identity: &Identity,
+    chain: &[CertificateDer<'static>],
+    authorities: &[CertificateDer<'static>],
+    now: SystemTime,
+) -> Result<i64, MaterialError> {
+    let mut end = None;
+    for authority in authorities {
+        let alone = Arc::new(roots(std::slice::from_ref(authority))?);
+        if check_chain(identity, chain, &alone, &provider(), now).is_ok() {
+            end =
+                end.max(Some(crate::identity::parse(authority)?.validity().not_after.timestamp()));
+        }
+    }
+    end.ok_or(MaterialError::Certificates(Part::Ca))
 }
 
 /// Everybody dials, so every certificate must do for a TLS client; a node's also for a server.

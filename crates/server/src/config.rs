@@ -3,12 +3,20 @@
 //! Unknown keys are refused, and nothing is opened or bound until all of it holds. The comments
 //! in `docs/conclave.toml` are its reference.
 
+mod limits;
+mod probe;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use conclave_pki::TlsFiles;
 use conclave_replica::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 use serde::Deserialize;
+
+pub(crate) use limits::Limits;
+use limits::RawLimits;
+pub(crate) use probe::Probe;
+use probe::RawProbe;
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
@@ -26,6 +34,9 @@ struct RawConfig {
     log: RawLog,
     #[serde(default)]
     raft: RawRaft,
+    #[serde(default)]
+    limits: RawLimits,
+    probe: Option<RawProbe>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,6 +124,10 @@ pub struct Config {
     pub log_level: String,
     /// Raft's times.
     pub raft: RaftTimes,
+    /// What one host and one principal may take.
+    pub limits: Limits,
+    /// A listener without TLS, if it is wanted.
+    pub probe: Option<Probe>,
 }
 
 /// Why a configuration cannot be used.
@@ -219,6 +234,8 @@ impl Config {
             log_format: raw.log.format.unwrap_or_default(),
             log_level: log_level(raw.log.level)?,
             raft,
+            limits: Limits::check(&raw.limits)?,
+            probe: raw.probe.as_ref().map(Probe::check).transpose()?,
         })
     }
 }
@@ -339,5 +356,36 @@ mod tests {
         }
         let slow = format!("{GOOD}\nraft = {{ heartbeat_ms = 500 }}");
         assert!(parse(&slow).unwrap_err().to_string().contains("heartbeat_ms"));
+    }
+
+    #[test]
+    fn limits_are_bounded_and_fit_together() {
+        let with = |limits: &str| parse(&format!("{GOOD}\nlimits = {{ {limits} }}"));
+        let few = with("connections = 64").unwrap().limits;
+        assert_eq!((few.connections, few.connections_per_address), (64, 64));
+        for (limits, names) in [
+            ("connections = 1", "limits.connections"),
+            ("connections = 64, connections_per_address = 65", "connections_per_address"),
+            ("requests_per_second = 0", "requests_per_second"),
+            ("burst = 1_000_001", "burst"),
+            ("brust = 1", "brust"),
+        ] {
+            let error = with(limits).unwrap_err().to_string();
+            assert!(error.contains(names), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_probe_is_off_and_stays_at_home_unless_told() {
+        let with = |probe: &str| parse(&format!("{GOOD}\nprobe = {{ {probe} }}"));
+        assert_eq!(parse(GOOD).unwrap().probe, None);
+        let probe = with(r#"listen = "127.0.0.1:7402""#).unwrap().probe.unwrap();
+        assert!(!probe.metrics);
+        for away in ["0.0.0.0:7402", "[::]:7402", "10.0.0.1:7402"] {
+            let error = with(&format!("listen = {away:?}")).unwrap_err().to_string();
+            assert!(error.contains("allow_remote"), "{error}");
+            with(&format!("listen = {away:?}, allow_remote = true")).unwrap();
+        }
+        assert!(with("metrics = true").is_err());
     }
 }

@@ -5,16 +5,20 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use conclave_pki::{TlsMaterial, api_server_config};
+use conclave_pki::TlsMaterial;
 use conclave_proto::v1::{self, kms_server::Kms, kms_server::KmsServer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use crate::certificates::InForce;
 use crate::error::StartError;
-use crate::listener::serve;
+use crate::listener::{API, Listener, Quota, serve};
 use crate::node::ApiApp;
+
+/// Connections at once, all from this machine.
+const CONNECTIONS_MAX: usize = 4_096;
 
 /// Listens on a free port of loopback; the future serves for as long as it is polled.
 ///
@@ -25,14 +29,22 @@ pub async fn echo(
 ) -> Result<(SocketAddr, impl Future<Output = ()> + use<>), StartError> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let bound = |source| StartError::Bind { address, source };
-    let tls = api_server_config(material, material.identity().cluster())?;
+    let in_force = InForce::new(material.clone(), material.identity().cluster())?;
     let listener = TcpListener::bind(address).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;
     let router = Routes::new(KmsServer::new(Echo)).into_axum_router();
     let serving = async move {
         // Held here, so that nobody ever says stop.
         let (_go, stop) = watch::channel(false);
-        serve(listener, tls, Arc::new(ApiApp(router)), Arc::default(), stop).await;
+        let (_keep, tls) = watch::channel(Arc::new(in_force));
+        let with = Listener {
+            side: API,
+            quota: Quota { connections: CONNECTIONS_MAX, per_source: CONNECTIONS_MAX },
+            tls,
+            app: Arc::new(ApiApp(router)),
+            counters: Arc::default(),
+        };
+        serve(listener, with, stop).await;
     };
     Ok((address, serving))
 }

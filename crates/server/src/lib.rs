@@ -6,6 +6,7 @@
 mod api;
 mod audited;
 mod ceremony;
+mod certificates;
 mod config;
 mod counters;
 mod dialer;
@@ -20,16 +21,16 @@ mod meta;
 mod node;
 mod peer;
 mod pending;
+mod probe;
 mod refusals;
 mod staircase;
 mod status;
+mod throttle;
 mod web;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use conclave_pki::{Kind, TlsMaterial, api_server_config, peer_server_config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,8 @@ pub use echo::echo;
 pub use error::StartError;
 pub use folder::FolderError;
 
+use crate::certificates::{Certificates, LoadError};
+use crate::listener::{API, Listener, PEER, Quota};
 use crate::node::{ApiApp, Attachments, Node, PeerApp};
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT). It drains first; told again, it stops at
@@ -51,34 +54,53 @@ use crate::node::{ApiApp, Attachments, Node, PeerApp};
 pub async fn run(path: &Path) -> Result<(), StartError> {
     let config = Config::load(path)?;
     start_logging(&config);
-    let material = TlsMaterial::load(&config.tls, &[Kind::Node], SystemTime::now())?;
-    let cluster = material.identity().cluster().clone();
-    let api_tls = api_server_config(&material, &cluster)?;
-    let peer_tls = peer_server_config(&material, &cluster)?;
+    let certificates = Arc::new(Certificates::load(&config.tls).map_err(|error| match error {
+        LoadError::Material(error) => StartError::Material(error),
+        LoadError::Config(error) => StartError::Tls(error),
+    })?);
     let api_listener = bind(config.api.listen).await?;
     let peer_listener = bind(config.peer.listen).await?;
+    let probe_listener = match config.probe {
+        Some(probe) => Some((bind(probe.listen).await?, probe.metrics)),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    let quota = Quota {
+        connections: config.limits.connections,
+        per_source: config.limits.connections_per_address,
+    };
 
     let attachments = Attachments { peer_router: peer::router, keeper: keeper::start };
     let (stop, stopped) = watch::channel(false);
     let (failed, mut failure) = mpsc::channel(1);
-    let node = Node::start(config, material, attachments, stopped.clone(), failed).await?;
+    let node = Node::start(config, Arc::clone(&certificates), attachments, stopped.clone(), failed)
+        .await?;
     info!(name = node.name, api = %node.config.api.listen, peer = %node.config.peer.listen, "serving");
-    let api = tokio::spawn(listener::serve(
-        api_listener,
-        api_tls,
-        Arc::new(ApiApp(api::router(&node))),
-        Arc::clone(&node.api_counters),
-        stopped.clone(),
-    ));
-    let peers = tokio::spawn(listener::serve(
-        peer_listener,
-        peer_tls,
-        Arc::new(PeerApp(Arc::clone(&node))),
-        Arc::clone(&node.peer_counters),
-        stopped,
-    ));
+    tokio::spawn(Arc::clone(&certificates).keep(hangup));
+    tokio::spawn(throttle::tell(Arc::downgrade(&node), stopped.clone()));
+    if let Some((listener, metrics)) = probe_listener {
+        let router = web::probe_router(Arc::clone(&node), metrics);
+        tokio::spawn(probe::serve(listener, router, stopped.clone()));
+    }
+    let api = Listener {
+        side: API,
+        quota,
+        tls: certificates.watch(),
+        app: Arc::new(ApiApp(api::router(&node))),
+        counters: Arc::clone(&node.api_counters),
+    };
+    let peers = Listener {
+        side: PEER,
+        quota,
+        tls: certificates.watch(),
+        app: Arc::new(PeerApp(Arc::clone(&node))),
+        counters: Arc::clone(&node.peer_counters),
+    };
+    let api = tokio::spawn(listener::serve(api_listener, api, stopped.clone()));
+    let peers = tokio::spawn(listener::serve(peer_listener, peers, stopped));
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

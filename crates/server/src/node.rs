@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use axum::Router;
 use conclave_crypto::HpkePrivateKey;
-use conclave_pki::{ClusterName, TlsMaterial};
+use conclave_pki::ClusterName;
 use conclave_replica::{Replica, ReplicaConfig, Standing};
 use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use tracing::{error, info, warn};
 
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::counters::{ListenerCounters, RequestCounters};
 use crate::dialer::Dialer;
@@ -22,6 +23,7 @@ use crate::hosted::Hosted;
 use crate::listener::App;
 use crate::meta::unavailable;
 use crate::pending::PendingInit;
+use crate::throttle::Throttle;
 
 /// What a node sets going when it takes up a domain; given by whoever stands above both.
 #[derive(Clone, Copy)]
@@ -44,14 +46,18 @@ pub(crate) struct Node {
     pub(crate) request_counters: RequestCounters,
     /// Whether clients are served.
     pub(crate) admission: Admission,
+    /// How fast each principal may go on.
+    pub(crate) throttle: Throttle,
+    /// How often each may be refused an unsealing.
+    pub(crate) unseals: Throttle,
     /// Shares dealt for a founding that the operators have not yet confirmed.
     pub(crate) pending_init: Mutex<Option<PendingInit>>,
     /// Taking up or giving up a domain, one at a time.
     pub(crate) entering: tokio::sync::Mutex<()>,
     /// Founding, admission and changes of members, one at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) certificates: Arc<Certificates>,
     folder: Folder,
-    certificate_expiry: i64,
     hosted: RwLock<Option<Arc<Hosted>>>,
     peer_router: RwLock<Router>,
     attachments: Attachments,
@@ -63,20 +69,20 @@ impl Node {
     /// Opens the data folder and takes up the domain in it, if there is one.
     pub(crate) async fn start(
         config: Config,
-        material: TlsMaterial,
+        certificates: Arc<Certificates>,
         attachments: Attachments,
         stop: watch::Receiver<bool>,
         failed: mpsc::Sender<String>,
     ) -> Result<Arc<Self>, StartError> {
-        let identity = material.identity().clone();
+        let identity = certificates.in_force().material.identity().clone();
         let name = identity.name().to_owned();
         let cluster = identity.cluster().clone();
         let folder = Folder::open(&config.data_dir)?;
         let enrolment = folder.enrolment()?;
         let domain = folder.domain()?;
-        let certificate_expiry = material.not_after();
+        let limits = config.limits;
         let node = Arc::new(Self {
-            dialer: Dialer::new(Arc::new(material), cluster.clone()),
+            dialer: Dialer::new(Arc::clone(&certificates), cluster.clone()),
             config,
             name,
             cluster,
@@ -85,11 +91,13 @@ impl Node {
             peer_counters: Arc::default(),
             request_counters: RequestCounters::default(),
             admission: Admission::default(),
+            throttle: Throttle::new(limits.requests_per_second, limits.burst),
+            unseals: Throttle::for_unsealing(),
             pending_init: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            certificates,
             folder,
-            certificate_expiry,
             hosted: RwLock::new(None),
             peer_router: RwLock::new(Router::new()),
             attachments,
@@ -186,11 +194,6 @@ impl Node {
     /// The routes of the peer listener as they are now.
     pub(crate) fn peer_router(&self) -> Router {
         self.peer_router.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Seconds since the epoch at which the node's certificate ends.
-    pub(crate) fn certificate_expiry(&self) -> i64 {
-        self.certificate_expiry
     }
 
     /// Why this node cannot serve clients, if it cannot.

@@ -20,6 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What this node says of itself to another.
 pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
     let replica = hosted.replica.status();
+    let in_force = node.certificates.in_force();
     let state = hosted.state();
     let detail = match hosted.detail() {
         detail if detail.is_empty() => hosted.seal().waits_for(),
@@ -44,6 +45,8 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         unseal_progress: hosted.seal().operator_shares_held().into(),
         feature_level: conclave_store::FEATURE_LEVEL,
         drained: node.admission.refuses().is_some(),
+        certificate_not_after: in_force.material.not_after(),
+        authority_not_after: in_force.material.authority_not_after(),
     }
 }
 
@@ -65,6 +68,8 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
             zone: node.config.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             detail: "belongs to no domain yet".to_owned(),
+            certificate_not_after: node.certificates.in_force().material.not_after(),
+            authority_not_after: node.certificates.in_force().material.authority_not_after(),
             ..NodeStatus::default()
         });
         return response;
@@ -152,5 +157,7 @@ fn node_status(member: Member, role: &str, answer: Option<NodeStatusResponse>) -
         unseal_progress: answer.unseal_progress,
         term: answer.term,
         drained: answer.drained,
+        certificate_not_after: answer.certificate_not_after,
+        authority_not_after: answer.authority_not_after,
     }
 }

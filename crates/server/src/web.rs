@@ -1,7 +1,8 @@
-//! `/healthz`, `/readyz` and `/metrics`, behind the same mutual TLS as everything on the port.
+//! `/healthz`, `/readyz` and `/metrics`: on the api port, behind the same mutual TLS as everything
+//! there, and on the probe listener if there is one.
 //!
 //! `/healthz`: the process answers. `/readyz`: 200 if this node is open and knows a leader, else
-//! 503 with the reason. `/metrics`: Prometheus text.
+//! 503, with the reason for those who hold a certificate. `/metrics`: Prometheus text.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,15 +17,39 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::certificates::Certificates;
 use crate::counters::ListenerCounters;
 use crate::node::Node;
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(node)
+}
+
+/// What the probe listener answers, to anyone.
+pub(crate) fn probe_router(node: Arc<Node>, with_metrics: bool) -> Router {
+    let router = Router::new()
+        .route("/healthz", get(healthy))
+        .route("/health", get(healthy))
+        .route("/readyz", get(bare_ready))
+        .route("/ready", get(bare_ready));
+    let router = if with_metrics { router.route("/metrics", get(metrics)) } else { router };
+    router.with_state(node)
+}
+
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// Why a node is not ready names other nodes and operators' progress: not for anyone.
+async fn bare_ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
+    match node.not_ready() {
+        None => (StatusCode::OK, "ready\n"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    }
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, String) {
@@ -69,6 +94,7 @@ fn registry(node: &Node) -> Registry {
             &requests.conflicts,
         ),
         ("operations_unavailable", "Requests turned away before they began", &requests.unavailable),
+        ("operations_throttled", "Requests over their principal's rate", &requests.throttled),
         (
             "operations_outcome_unknown",
             "Requests whose outcome was not known in time",
@@ -77,13 +103,7 @@ fn registry(node: &Node) -> Registry {
     ] {
         counter(&mut registry, name, help, value.load(Ordering::Relaxed));
     }
-    gauge(
-        &mut registry,
-        "certificate_expiry",
-        "When this node's certificate ends",
-        node.certificate_expiry(),
-        Unit::Seconds,
-    );
+    certificates(&mut registry, &node.certificates);
     if let Some(hosted) = node.hosted() {
         for (name, value) in hosted.replica.counters().each() {
             counter(&mut registry, &format!("replica_{name}"), "Counted by the replica", value);
@@ -138,14 +158,53 @@ fn registry(node: &Node) -> Registry {
     registry
 }
 
+fn certificates(registry: &mut Registry, certificates: &Certificates) {
+    let in_force = certificates.in_force();
+    let material = &in_force.material;
+    for (name, help, value) in [
+        ("certificate_expiry", "When this node's certificate ends", material.not_after()),
+        (
+            "authority_expiry",
+            "When the authority that this node's certificate rests on ends",
+            material.authority_not_after(),
+        ),
+    ] {
+        gauge(registry, name, help, value, Unit::Seconds);
+    }
+    gauge(
+        registry,
+        "authorities",
+        "Authorities trusted",
+        i64::try_from(material.authorities()).unwrap_or(i64::MAX),
+        Unit::Other("certificates".to_owned()),
+    );
+    let (taken, refused) = (certificates.replaced(), certificates.refused());
+    counter(registry, "tls_files_replaced", "TLS files taken while running", taken);
+    counter(registry, "tls_files_refused", "TLS files refused while running", refused);
+}
+
 fn listener(registry: &mut Registry, name: &str, counters: &ListenerCounters) {
     for (what, help, value) in [
         ("connections_accepted", "Connections accepted", &counters.accepted),
+        (
+            "connections_turned_away",
+            "Connections closed at once, over a quota",
+            &counters.turned_away,
+        ),
+        ("connections_cut", "Connections closed because they made this end wait", &counters.cut),
+        (
+            "connections_outlived",
+            "Connections closed because their certificate is not good any more",
+            &counters.outlived,
+        ),
         ("handshake_failures", "TLS handshakes that failed", &counters.handshake_failures),
         ("requests_read", "Requests read", &counters.requests_read),
     ] {
         counter(registry, &format!("{name}_{what}"), help, value.load(Ordering::Relaxed));
     }
+    let open = i64::try_from(counters.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+    let unit = Unit::Other("connections".to_owned());
+    gauge(registry, &format!("{name}_open"), "Connections that have been let in", open, unit);
 }
 
 fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {

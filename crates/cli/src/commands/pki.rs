@@ -7,8 +7,8 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use conclave_pki::{
-    Authority, CertificateSummary, ClusterName, DAYS_MAX, Issued, inspect, new_authority,
-    write_private, write_public,
+    Authority, CertificateSummary, ClusterName, DAYS_MAX, Issued, bundle_authorities, inspect,
+    new_authority, write_private, write_public,
 };
 use serde_json::{Value, json};
 
@@ -27,6 +27,8 @@ pub(crate) enum PkiCommand {
     Init(InitArgs),
     /// Issue a certificate: NAME.pem and NAME.key.
     Issue(IssueArgs),
+    /// Put several authorities of one cluster into one file, to be trusted while one replaces the other.
+    Bundle(BundleArgs),
     /// Show what stands in a certificate file; nothing is verified.
     Inspect {
         /// A PEM file.
@@ -68,6 +70,16 @@ pub(crate) struct IssueArgs {
     days: u32,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The authorities' certificates: ca.pem of each.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The file to write or replace, whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum IssueKind {
     Client,
@@ -78,6 +90,7 @@ pub(crate) fn run(app: &App, command: PkiCommand) -> Result<(), CliError> {
     match command {
         PkiCommand::Init(args) => init(app, &args),
         PkiCommand::Issue(args) => issue(app, args),
+        PkiCommand::Bundle(args) => bundle(app, &args),
         PkiCommand::Inspect { file } => show(app, &file),
     }
 }
@@ -135,6 +148,21 @@ fn issue(app: &App, args: IssueArgs) -> Result<(), CliError> {
         writeln!(out, "{}", cert.display())?;
         writeln!(out, "{}", key.display())?;
         described.iter().try_for_each(|summary| write!(out, "{}", summary_lines(summary)))
+    })
+}
+
+fn bundle(app: &App, args: &BundleArgs) -> Result<(), CliError> {
+    let mut pems = Vec::new();
+    for file in &args.files {
+        pems.push(text(&read(file)?)?.to_owned());
+    }
+    let bundle = bundle_authorities(&pems)?;
+    files::write_output(Some(&args.out), bundle.as_bytes(), files::PUBLIC)?;
+    let described = describe(&bundle, &args.out)?;
+    let json = json!({ "ca_cert": args.out, "certificates": described.iter().map(summary_json).collect::<Vec<_>>() });
+    app.show(&json, |out| {
+        writeln!(out, "{}", args.out.display())?;
+        described.iter().try_for_each(|summary| write!(out, "\n{}", summary_lines(summary)))
     })
 }
 

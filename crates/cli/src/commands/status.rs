@@ -7,6 +7,7 @@ use crate::{
     app::App,
     error::CliError,
     output::{lines, or_dash, table},
+    time::utc_secs,
 };
 
 pub(crate) async fn run(app: &App) -> Result<(), CliError> {
@@ -57,6 +58,7 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
             or_dash(&node.region),
             or_dash(&node.zone),
             or_dash(&node.api),
+            or_dash(&until(node.certificate_not_after).chars().take(10).collect::<String>()),
             or_dash(&node.detail),
         ]
     });
@@ -70,6 +72,7 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
         "REGION",
         "ZONE",
         "API",
+        "CERTIFICATE UNTIL",
         "DETAIL",
     ];
     table(header, rows)
@@ -78,6 +81,11 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
 /// The node's state in a word, or two.
 pub(crate) fn state(node: &NodeStatus) -> String {
     if node.drained { format!("{}, drained", node.state) } else { node.state.clone() }
+}
+
+/// When a certificate ends; empty where the node did not say.
+fn until(not_after: i64) -> String {
+    if not_after == 0 { String::new() } else { utc_secs(not_after) }
 }
 
 /// One node for scripts.
@@ -100,6 +108,8 @@ pub(crate) fn node_json(node: &NodeStatus) -> Value {
         "unseal_progress": node.unseal_progress,
         "term": node.term,
         "drained": node.drained,
+        "certificate_not_after": until(node.certificate_not_after),
+        "authority_not_after": until(node.authority_not_after),
     })
 }
 

@@ -9,6 +9,7 @@
 )]
 
 pub mod load;
+pub mod tls;
 pub mod traffic;
 
 use std::collections::BTreeMap;
@@ -217,7 +218,9 @@ impl Cluster {
             let output = self.enter_shares(id, &[1, 2, 3]);
             let error = String::from_utf8_lossy(&output.stderr);
             // A node that has only just started says that it has to catch up first.
-            assert!(output.status.success() || error.contains("caught up"), "{error}");
+            let not_yet = ["caught up", "ThrottlingException"];
+            let is_not_yet = not_yet.iter().any(|reason| error.contains(reason));
+            assert!(output.status.success() || is_not_yet, "{error}");
             output.status.success().then_some(())
         });
         self.wait_state(id, "open");

@@ -1,6 +1,7 @@
 //! The `Cluster` service: a codec over the ceremonies.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use conclave_kms::Caller;
 use conclave_proto::v1::cluster_server::Cluster;
@@ -17,7 +18,7 @@ use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
 use crate::staircase;
-use crate::status;
+use crate::{status, throttle};
 
 /// Answers the `Cluster` service.
 pub(crate) struct ClusterApi(pub(crate) Arc<Node>);
@@ -62,7 +63,9 @@ impl Cluster for ClusterApi {
         let caller = client(&request)?;
         let hosted = self.0.require_hosted()?;
         let shares = zeroize::Zeroizing::new(request.into_inner().operator_shares);
+        throttle::limit(&self.0, &self.0.unseals, &caller.principal)?;
         let progress = unsealing::unseal(&hosted, &caller, &shares).await?;
+        self.0.unseals.put_back(&caller.principal, Instant::now());
         Ok(Response::new(UnsealResponse {
             state: progress.state.as_str().to_owned(),
             progress: progress.held.into(),

@@ -11,11 +11,12 @@ use axum::Router;
 use conclave_proto::v1::audit_server::AuditServer;
 use conclave_proto::v1::cluster_server::ClusterServer;
 use conclave_proto::v1::kms_server::KmsServer;
-use tonic::service::Routes;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 
 use crate::node::Node;
-use crate::web;
+use crate::{throttle, web};
 
 /// Largest request, bytes: the largest field is a description of 8 KiB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -40,18 +41,14 @@ async fn report_health(node: Weak<Node>, reporter: HealthReporter) {
 pub(crate) fn router(node: &Arc<Node>) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(Arc::downgrade(node), reporter));
-    Routes::new(
-        KmsServer::new(kms::KmsApi(Arc::clone(node))).max_decoding_message_size(REQUEST_BYTES_MAX),
-    )
-    .add_service(
-        ClusterServer::new(cluster::ClusterApi(Arc::clone(node)))
-            .max_decoding_message_size(REQUEST_BYTES_MAX),
-    )
-    .add_service(
-        AuditServer::new(audit::AuditApi(Arc::clone(node)))
-            .max_decoding_message_size(REQUEST_BYTES_MAX),
-    )
-    .add_service(health)
-    .into_axum_router()
-    .merge(web::router(Arc::clone(node)))
+    let gate = InterceptorLayer::new(throttle::gate(node));
+    let kms = KmsServer::new(kms::KmsApi(Arc::clone(node)));
+    let cluster = ClusterServer::new(cluster::ClusterApi(Arc::clone(node)));
+    let audit = AuditServer::new(audit::AuditApi(Arc::clone(node)));
+    Routes::new(gate.layer(kms.max_decoding_message_size(REQUEST_BYTES_MAX)))
+        .add_service(gate.layer(cluster.max_decoding_message_size(REQUEST_BYTES_MAX)))
+        .add_service(gate.layer(audit.max_decoding_message_size(REQUEST_BYTES_MAX)))
+        .add_service(health)
+        .into_axum_router()
+        .merge(web::router(Arc::clone(node)))
 }
