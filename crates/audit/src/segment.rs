@@ -16,7 +16,7 @@ use conclave_proto::audit::Step;
 use prost::Message;
 
 use crate::DomainId;
-use crate::chain::{MAX_SEALED, StepData};
+use crate::chain::{MAX_SEALED, MAX_SIZE, StepData};
 
 /// The first bytes of every segment file.
 pub const MAGIC: [u8; 8] = *b"CONCLAVA";
@@ -172,10 +172,12 @@ fn frame_payload(bytes: &[u8]) -> Result<&[u8], Reason> {
     }
 }
 
-/// A well-formed step in its canonical encoding.
+/// A well-formed step in its canonical encoding, at an index that a chain can reach: one more
+/// always is a number.
 fn decode_step(payload: &[u8]) -> Option<Step> {
     let step = Step::decode(payload).ok()?;
-    let sound = step.hash.len() == 32 && StepData::from_proto(&step).is_ok();
+    let sound =
+        step.hash.len() == 32 && step.index < MAX_SIZE && StepData::from_proto(&step).is_ok();
     (sound && step.encode_to_vec() == payload).then_some(step)
 }
 
