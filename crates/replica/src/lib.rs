@@ -23,6 +23,8 @@ mod counters;
 mod decided;
 mod disk;
 mod duties;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hearing;
 mod held;
 mod lead;

@@ -233,6 +233,11 @@ impl Core {
     }
 }
 
+/// Whether a call to change members says what it must.
+pub(crate) fn is_well_formed(request: ChangeMembersRequest) -> bool {
+    Change::parse(request).is_ok()
+}
+
 struct Change {
     voters: BTreeSet<RaftId>,
     change: MemberChange,

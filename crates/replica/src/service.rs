@@ -287,7 +287,7 @@ fn in_answers(steps: Vec<Step>) -> Vec<Vec<Step>> {
     answers
 }
 
-fn append_from_proto(
+pub(crate) fn append_from_proto(
     request: proto::AppendEntriesRequest,
 ) -> Result<AppendEntriesRequest<Types>, CodecError> {
     let count = request.entries.len();

@@ -176,7 +176,7 @@ impl Config {
         Self::parse(&text, path, folder)
     }
 
-    fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
         let raw: RawConfig = toml::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),

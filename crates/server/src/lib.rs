@@ -14,6 +14,8 @@ mod drain;
 mod echo;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hosted;
 mod keeper;
 mod listener;

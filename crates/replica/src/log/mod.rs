@@ -9,6 +9,7 @@
 
 mod error;
 mod folder;
+pub(crate) mod fuzzing;
 mod journal;
 mod memory;
 mod open;

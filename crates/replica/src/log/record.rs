@@ -167,7 +167,8 @@ fn frame_message(kind: u8, out: &mut Vec<u8>, message: &impl Message) {
     frame(kind, out, |out| out.extend_from_slice(&message.encode_to_vec()));
 }
 
-fn frame(kind: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a record of any kind.
+pub(super) fn frame(kind: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; FRAME]);
     body(out);

@@ -24,7 +24,7 @@ use crate::types::{Leader, PeerNode, RaftId, SnapshotMeta};
 
 pub(crate) use self::build::Builder;
 pub use self::file::SnapshotFileError;
-use self::file::SnapshotReader;
+pub(crate) use self::file::SnapshotReader;
 pub(crate) use self::install::Arrived;
 pub(crate) use self::steps::{StagedSteps, StepStager};
 

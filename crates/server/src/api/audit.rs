@@ -352,6 +352,11 @@ impl Filter {
     }
 }
 
+/// Whether a listing can be made.
+pub(crate) fn is_well_formed(request: &ListAuditRequest) -> bool {
+    Filter::parse(request).is_ok()
+}
+
 fn internal(error: impl std::fmt::Display) -> Status {
     tracing::error!(%error, "the audit log cannot be shown");
     unavailable("the audit log cannot be shown here; the node's log has the reason")

@@ -1,6 +1,6 @@
 //! What the api listener offers: three gRPC services and the web routes, on one port.
 
-mod audit;
+pub(crate) mod audit;
 mod cluster;
 pub(crate) mod kms;
 
