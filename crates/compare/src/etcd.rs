@@ -9,7 +9,7 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use crate::Failure;
-use crate::system::{ATTEMPT, Op, PAYLOAD_BYTES, Reach};
+use crate::system::{Op, PAYLOAD_BYTES, Reach};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct PutRequest {
@@ -38,7 +38,7 @@ impl Client {
         if op == Op::Encrypt {
             return Err("etcd does not encrypt".into());
         }
-        let outcome = tokio::time::timeout(ATTEMPT, self.put()).await;
+        let outcome = tokio::time::timeout(self.reach.attempt(), self.put()).await;
         let outcome = outcome.map_err(Failure::from).and_then(|outcome| outcome);
         if outcome.is_err() {
             // On to the next node, with a new connection.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::system::{Op, Reach, System};
+use crate::system::{ATTEMPT_AFTER_KILL, ATTEMPT_OF_LOAD, Op, Reach, System};
 
 #[derive(Parser)]
 struct Args {
@@ -74,7 +74,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<serde_json::Value, Failure> {
-    let reach = Reach::new(args.system, args.endpoints, &args.tls, args.token)?;
+    let attempt = match args.what {
+        What::Load { .. } => ATTEMPT_OF_LOAD,
+        What::Gap { .. } => ATTEMPT_AFTER_KILL,
+    };
+    let reach = Reach::new(args.system, args.endpoints, &args.tls, args.token, attempt)?;
     match args.what {
         What::Load { op, clients, seconds } => {
             load::run(reach, op, clients.into(), Duration::from_secs(seconds)).await

@@ -10,7 +10,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 
 use crate::Failure;
-use crate::system::{ATTEMPT, Op, PAYLOAD_BYTES, Reach};
+use crate::system::{Op, PAYLOAD_BYTES, Reach};
 
 /// The key that `scripts/compare` makes to encrypt with.
 const KEY: &str = "compare";
@@ -31,7 +31,7 @@ impl Client {
     }
 
     pub(crate) async fn once(&mut self, op: Op) -> Result<(), Failure> {
-        let outcome = tokio::time::timeout(ATTEMPT, self.attempt(op)).await;
+        let outcome = tokio::time::timeout(self.reach.attempt(), self.attempt(op)).await;
         let outcome = outcome.map_err(Failure::from).and_then(|outcome| outcome);
         if outcome.is_err() {
             // On to the next node, with a new connection.

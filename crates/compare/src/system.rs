@@ -19,8 +19,10 @@ use crate::{Failure, etcd, openbao};
 
 /// Bytes of plaintext, and of etcd's values.
 pub(crate) const PAYLOAD_BYTES: usize = 1024;
-/// One attempt, connecting included. As long as our own client library gives a node that hangs.
-pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
+/// One attempt under load, connecting included: nobody is cut short for being slow.
+pub(crate) const ATTEMPT_OF_LOAD: Duration = Duration::from_secs(10);
+/// One attempt after a kill. As long as our own client library gives a node that hangs.
+pub(crate) const ATTEMPT_AFTER_KILL: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
@@ -45,6 +47,7 @@ pub(crate) struct Reach {
     material: TlsMaterial,
     tls: Arc<TlsConfig>,
     token: String,
+    attempt: Duration,
     /// Conclave's key to encrypt with, once made.
     key: tokio::sync::OnceCell<String>,
     /// So that no two writes of a run have one name.
@@ -57,6 +60,7 @@ impl Reach {
         endpoints: Vec<String>,
         folder: &Path,
         token: String,
+        attempt: Duration,
     ) -> Result<Self, Failure> {
         let files = TlsFiles {
             ca: folder.join("ca.pem"),
@@ -73,11 +77,15 @@ impl Reach {
         // Runs follow one another on one cluster.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let names = AtomicU64::new(u64::try_from(since.as_micros())? << 8);
-        Ok(Self { system, endpoints, material, tls, token, key, names })
+        Ok(Self { system, endpoints, material, tls, token, attempt, key, names })
     }
 
     pub(crate) fn name(&self) -> String {
         format!("{:020x}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn attempt(&self) -> Duration {
+        self.attempt
     }
 
     pub(crate) fn token(&self) -> &str {
