@@ -8,7 +8,9 @@
     reason = "each test uses its part"
 )]
 
+pub mod faults;
 pub mod load;
+pub mod steady;
 pub mod tls;
 pub mod traffic;
 
@@ -159,10 +161,7 @@ impl Cluster {
 
     /// `kill -9`.
     pub fn kill(&mut self, id: &str) {
-        let pid = match self.restarted.get(id) {
-            Some(child) => child.id(),
-            None => self.node(id).pid,
-        };
+        let pid = self.pid(id);
         let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         assert!(killed.success());
         match self.restarted.remove(id) {
@@ -176,6 +175,12 @@ impl Cluster {
 
     /// Starts a killed node again; it comes up sealed.
     pub fn restart(&mut self, id: &str) {
+        self.launch(id, &[]);
+        wait_for("the node to answer", LONG, || self.own_status(id));
+    }
+
+    /// Starts the process of a node that does not run, with this in its environment.
+    pub fn launch(&mut self, id: &str, env: &[(String, String)]) {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
@@ -184,13 +189,13 @@ impl Cluster {
         let child = conclave()
             .args(["server", "--config"])
             .arg(&self.node(id).config)
+            .envs(env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.restarted.insert(id.to_owned(), child);
-        wait_for("the node to answer", LONG, || self.own_status(id));
     }
 
     pub fn share_file(&self, number: usize) -> PathBuf {
@@ -240,6 +245,11 @@ impl Cluster {
         self.signal(id, "-CONT");
     }
 
+    /// The process id of that node.
+    pub fn pid(&self, id: &str) -> u32 {
+        self.restarted.get(id).map_or(self.node(id).pid, Child::id)
+    }
+
     /// The process id of `conclave dev`.
     pub fn dev_pid(&self) -> u32 {
         self.dev.id()
@@ -259,7 +269,7 @@ impl Cluster {
     }
 
     fn signal(&self, id: &str, signal: &str) {
-        let pid = self.restarted.get(id).map_or(self.node(id).pid, Child::id);
+        let pid = self.pid(id);
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
     }
 }
