@@ -11,7 +11,7 @@ pub mod trace;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use super::{Cluster, LONG, wait_for};
@@ -106,7 +106,7 @@ impl Cluster {
         let from = self.log_of(id).len();
         self.launch(id, &[]);
         let ended = wait_for(&format!("{id} to answer or to end"), LONG, || {
-            if self.ended(id).is_some() {
+            if self.has_ended(id) {
                 return Some(true);
             }
             self.own_status(id).map(|_| false)
@@ -118,14 +118,17 @@ impl Cluster {
         Started::Refused(self.log_of(id)[from..].to_owned())
     }
 
-    /// How the process of a restarted node ended, if it has.
-    pub fn ended(&mut self, id: &str) -> Option<ExitStatus> {
-        self.restarted.get_mut(id).and_then(|child| child.try_wait().unwrap())
+    /// Whether the node's process has ended by itself.
+    pub fn has_ended(&mut self, id: &str) -> bool {
+        match self.restarted.get_mut(id) {
+            Some(child) => child.try_wait().unwrap().is_some(),
+            None => !Path::new(&format!("/proc/{}", self.node(id).pid)).exists(),
+        }
     }
 
-    /// Waits until a restarted node has ended by itself; gives what it logged since `from`.
+    /// Waits until a node has ended by itself; gives what it logged since `from`.
     pub fn wait_ended(&mut self, id: &str, from: usize) -> String {
-        wait_for(&format!("{id} to stop by itself"), LONG, || self.ended(id));
+        wait_for(&format!("{id} to stop by itself"), LONG, || self.has_ended(id).then_some(()));
         self.restarted.remove(id);
         self.log_of(id)[from..].to_owned()
     }

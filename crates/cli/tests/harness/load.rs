@@ -186,6 +186,8 @@ async fn ask(client: &Client, action: &Action) -> Result<Reply<Answer>, ClientEr
 /// The audit log as an auditor receives it, once `audit verify` has accepted it.
 pub struct AuditLog {
     entries: Vec<(Revision, Entry)>,
+    /// Cluster time as each revision was stamped, milliseconds since 1970.
+    stamps_ms: HashMap<Revision, u64>,
 }
 
 impl AuditLog {
@@ -195,14 +197,20 @@ impl AuditLog {
         run(cluster.cli_as("auditor").args(["audit", "export", "--out"]).arg(&file));
         run(cluster.cli_as("auditor").args(["audit", "verify", "--in"]).arg(&file));
         let text = fs::read(&file).unwrap();
-        let entries = text
-            .split_inclusive(|byte| *byte == b'\n')
-            .filter_map(|line| match Line::parse(line).unwrap() {
-                Line::Step(step) => Some(((step.data.log_index, step.data.position), step.entry)),
-                Line::Header(_) | Line::Checkpoint(_) => None,
-            })
-            .collect();
-        Self { entries }
+        let (mut entries, mut stamps_ms) = (Vec::new(), HashMap::new());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            if let Line::Step(step) = Line::parse(line).unwrap() {
+                let revision = (step.data.log_index, step.data.position);
+                stamps_ms.insert(revision, step.data.time_ms);
+                entries.push((revision, step.entry));
+            }
+        }
+        Self { entries, stamps_ms }
+    }
+
+    /// The cluster time that was stamped on a revision, milliseconds since 1970.
+    pub fn stamp_ms(&self, revision: Revision) -> Option<u64> {
+        self.stamps_ms.get(&revision).copied()
     }
 
     pub fn len(&self) -> usize {

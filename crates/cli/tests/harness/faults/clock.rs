@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use super::super::{Cluster, LONG, wait_for};
+use super::super::{Cluster, LONG, run, wait_for};
 
 /// Where Debian puts it; the folder between is the machine's.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
@@ -48,12 +49,19 @@ impl Clock {
 }
 
 impl Cluster {
-    /// Waits until that node itself writes a time of that day (`YYYY-MM-DD`) into its log, which it
-    /// does when somebody knocks and says nothing (at `debug`). That proves that its clock is off.
-    pub fn wait_log_says(&self, id: &str, day: &str) {
-        wait_for(&format!("{id} to believe it is {day}"), LONG, || {
+    /// Waits until that node's clock is so many seconds off, as it shows itself: it writes the time,
+    /// to the hour, into its log, and does so (at `debug`) when somebody knocks and says nothing.
+    pub fn wait_clock_off(&self, id: &str, seconds: i64) {
+        wait_for(&format!("the clock of {id} to be {seconds:+} s off"), LONG, || {
             let _ = std::net::TcpStream::connect(&self.node(id).api);
-            self.log_of(id).lines().last().filter(|line| line.starts_with(day)).map(drop)
+            let mut date = Command::new("date");
+            date.args(["--utc", "+%Y-%m-%dT%H:", "--date", &format!("{seconds:+} seconds")]);
+            let expected = String::from_utf8(run(&mut date)).unwrap();
+            self.log_of(id)
+                .lines()
+                .last()
+                .filter(|line| line.starts_with(expected.trim()))
+                .map(drop)
         });
     }
 }

@@ -36,8 +36,11 @@ impl Tampering {
             .unwrap();
         let tampering = Self { strace, output };
         wait_for("strace to hold every thread", LONG, || {
-            let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-            let held = |status: String| !status.contains("\nTracerPid:\t0\n");
+            // The fault may be quick, and the node gone already.
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Some(()) };
+            let held = |status: String| {
+                !status.contains("\nTracerPid:\t0\n") || status.contains("\nState:\tZ")
+            };
             tasks
                 .filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok())
                 .all(held)
