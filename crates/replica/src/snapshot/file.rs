@@ -154,7 +154,7 @@ pub enum SnapshotFileError {
     #[error("snapshot: {0}")]
     File(#[from] FileError),
     /// Not what was written.
-    #[error("snapshot {} is damaged: {what}", file.display())]
+    #[error("snapshot {} is damaged: {what}; rebuild this node", file.display())]
     Damaged {
         /// Which file.
         file: PathBuf,
