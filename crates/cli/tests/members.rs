@@ -228,3 +228,40 @@ fn a_node_removed_while_it_was_away_wipes_its_keys_and_can_join_anew() {
     assert!(cluster.log_of(&gone).contains("a snapshot was installed"));
     cluster.wait_same_head(&[rest[0], rest[1], &gone]);
 }
+
+#[test]
+fn a_node_that_lost_its_disk_comes_back_under_a_new_raft_id_with_one_command() {
+    let mut cluster = Cluster::start(3);
+    let key = new_key(&cluster);
+    let lost = cluster.leader();
+    let other = cluster.follower();
+    let replace = |cluster: &Cluster| {
+        let mut command = cluster.cli_at(&other);
+        command.args(["--timeout", "120", "node", "replace"]);
+        command.arg(format!("{lost}={}", cluster.node(&lost).peer));
+        command
+    };
+    let raft_id = |cluster: &Cluster| cluster.own_status(&lost).unwrap()["raft_id"].as_u64();
+    let before = raft_id(&cluster).unwrap();
+
+    // While it has its disk, nothing happens.
+    let output = replace(&cluster).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("so it has its disk"), "{said}");
+    check(&cluster, &["n1", "n2", "n3"], 2, 0);
+
+    cluster.kill(&lost);
+    std::fs::remove_dir_all(&cluster.node(&lost).data_dir).unwrap();
+    let load = Traffic::start(&cluster, &key, &[&other], 4);
+    cluster.restart(&lost);
+    run(&mut replace(&cluster));
+    cluster.unseal(&lost);
+    check(&cluster, &["n1", "n2", "n3"], 2, 2);
+    load.wait_for_more(50);
+    let tally = load.stop();
+    assert!(tally.failures.is_empty(), "{:#?}", tally.failures);
+    assert!(raft_id(&cluster).unwrap() > before);
+    cluster.wait_same_head(&["n1", "n2", "n3"]);
+    logs_agree(&cluster, 3);
+}

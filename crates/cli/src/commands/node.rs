@@ -1,6 +1,7 @@
 //! `conclave node`: who belongs to the cluster.
 
 use clap::Subcommand;
+use conclave_client::Client;
 use conclave_pki::NodeName;
 use conclave_proto::v1::{AddNodesRequest, DrainNodeRequest, RemoveNodeRequest, StatusRequest};
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use crate::{
     output::{or_dash, table, with_meta},
     values::Member,
 };
+
+/// The state that status gives to a member that does not answer.
+const UNREACHABLE: &str = "unreachable";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -37,6 +41,13 @@ pub(crate) enum NodeCommand {
         /// Its name.
         name: NodeName,
     },
+    /// Have a node that lost its disk come back as a new member of the same name. Start it with an
+    /// empty data folder first. Repeated, the command goes on where it stopped.
+    Replace {
+        /// The node's name and its peer listener.
+        #[arg(value_name = "NAME=HOST:PORT")]
+        node: Member,
+    },
     /// List the nodes.
     List,
 }
@@ -44,20 +55,7 @@ pub(crate) enum NodeCommand {
 pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError> {
     let client = app.client()?;
     match command {
-        NodeCommand::Add { nodes } => {
-            let request = AddNodesRequest { nodes: nodes.iter().map(Member::to_proto).collect() };
-            let reply = app.wait("admitting", client.add_nodes(request)).await?;
-            let nodes = &reply.value.nodes;
-            let listed: Vec<Value> = nodes.iter().map(node_json).collect();
-            app.show(&with_meta(json!({ "nodes": listed }), &reply), |out| {
-                writeln!(out, "{}", nodes_table(nodes))?;
-                writeln!(
-                    out,
-                    "Next: `conclave operator unseal` at each new node that is sealed, so that it \
-                     can take its share; see `conclave status`"
-                )
-            })
-        }
+        NodeCommand::Add { nodes } => add(app, &client, nodes).await,
         NodeCommand::Remove { name } => {
             let request = RemoveNodeRequest { name: name.to_string() };
             let reply = app.wait("removing", client.remove_node(request)).await?;
@@ -82,6 +80,24 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
             let json = json!({ "name": name.as_ref(), "drained": false });
             app.show(&with_meta(json, &reply), |out| writeln!(out, "{name} serves again"))
         }
+        NodeCommand::Replace { node } => {
+            let name = node.to_proto().name;
+            let request = StatusRequest { local_only: false };
+            let nodes = app.wait("asking", client.status(request)).await?.value.nodes;
+            if let Some(known) = nodes.iter().find(|known| known.id == name) {
+                // Members reach only whoever answers under the Raft id that they know.
+                if known.state != UNREACHABLE {
+                    return Err(CliError::NotDone(format!(
+                        "{name} answers as the member it was ({}), so it has its disk; if it shall \
+                         be replaced, stop it and empty its data folder first",
+                        known.state
+                    )));
+                }
+                let request = RemoveNodeRequest { name };
+                app.wait("removing what it was", client.remove_node(request)).await?;
+            }
+            add(app, &client, vec![node]).await
+        }
         NodeCommand::List => {
             let request = StatusRequest { local_only: false };
             let nodes = app.wait("asking", client.status(request)).await?.value.nodes;
@@ -104,4 +120,19 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
             })
         }
     }
+}
+
+async fn add(app: &App, client: &Client, nodes: Vec<Member>) -> Result<(), CliError> {
+    let request = AddNodesRequest { nodes: nodes.iter().map(Member::to_proto).collect() };
+    let reply = app.wait("admitting", client.add_nodes(request)).await?;
+    let nodes = &reply.value.nodes;
+    let listed: Vec<Value> = nodes.iter().map(node_json).collect();
+    app.show(&with_meta(json!({ "nodes": listed }), &reply), |out| {
+        writeln!(out, "{}", nodes_table(nodes))?;
+        writeln!(
+            out,
+            "Next: `conclave operator unseal` at each new node that is sealed, so that it can take \
+             its share; see `conclave status`"
+        )
+    })
 }
