@@ -17,7 +17,7 @@ const MEGABYTES: u64 = 512;
 /// A cut comes within this after the load got going again.
 const WITHIN: Duration = Duration::from_millis(1500);
 /// How many cuts; the full run is 100, half of them of all three nodes at once.
-const CUTS: (&str, u64) = ("CONCLAVE_POWER_CUTS", 8);
+const CUTS: (&str, u64) = ("CONCLAVE_POWER_CUTS", 6);
 
 #[test]
 fn acknowledged_writes_survive_power_loss_of_one_node_and_of_all() {

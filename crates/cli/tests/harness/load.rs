@@ -188,6 +188,8 @@ pub struct AuditLog {
     entries: Vec<(Revision, Entry)>,
     /// Cluster time as each revision was stamped, milliseconds since 1970.
     stamps_ms: HashMap<Revision, u64>,
+    /// What each entry is committed to by, in order, with the index of its log entry.
+    commitments: Vec<(u64, [u8; 32])>,
 }
 
 impl AuditLog {
@@ -197,20 +199,28 @@ impl AuditLog {
         run(cluster.cli_as("auditor").args(["audit", "export", "--out"]).arg(&file));
         run(cluster.cli_as("auditor").args(["audit", "verify", "--in"]).arg(&file));
         let text = fs::read(&file).unwrap();
-        let (mut entries, mut stamps_ms) = (Vec::new(), HashMap::new());
+        let (mut entries, mut stamps_ms, mut commitments) =
+            (Vec::new(), HashMap::new(), Vec::new());
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             if let Line::Step(step) = Line::parse(line).unwrap() {
                 let revision = (step.data.log_index, step.data.position);
                 stamps_ms.insert(revision, step.data.time_ms);
+                commitments.push((step.data.log_index, step.data.commitment));
                 entries.push((revision, step.entry));
             }
         }
-        Self { entries, stamps_ms }
+        Self { entries, stamps_ms, commitments }
     }
 
     /// The cluster time that was stamped on a revision, milliseconds since 1970.
     pub fn stamp_ms(&self, revision: Revision) -> Option<u64> {
         self.stamps_ms.get(&revision).copied()
+    }
+
+    /// The commitments of all audit entries, with the index of the log entry that holds each: bytes
+    /// by which a log entry is found in a file.
+    pub fn commitments(&self) -> &[(u64, [u8; 32])] {
+        &self.commitments
     }
 
     pub fn len(&self) -> usize {
