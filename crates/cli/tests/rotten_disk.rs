@@ -205,7 +205,6 @@ fn an_index_that_went_back_is_rebuilt() {
 }
 
 #[test]
-#[ignore = "a disk that went back is not noticed yet: it must be before it votes"]
 fn a_disk_that_went_back_stops_the_node() {
     if !faults::ready() {
         return;
