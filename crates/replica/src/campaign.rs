@@ -95,10 +95,7 @@ pub(crate) async fn keep_time(core: Arc<Core>) {
         // waits to be read.
         let slept = now.saturating_duration_since(woke) > shortest;
         woke = now;
-        if slept
-            || found.leads
-            || known.as_ref().is_none_or(|it: &Known| it.vote != found.vote)
-        {
+        if slept || found.leads || known.as_ref().is_none_or(|it: &Known| it.vote != found.vote) {
             since = now;
             patience = core.hearing.patience(luck());
         }

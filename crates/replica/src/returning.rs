@@ -110,8 +110,8 @@ async fn ask_witnesses(core: &Arc<Core>, held: Held, silent: &mut Others) -> Opt
                 core,
                 format!(
                     "the disk of this node went back: it holds {held}, and {witness} saw it hold {seen}. \
-                 Nothing that it lacks may be voted away, so it must not take part again: remove the \
-                 node, empty its data folder, and add it anew"
+                 Nothing that it lacks may be voted away, so it must not take part again: stop it, \
+                 start it with an empty data folder, and bring it back with `conclave node replace`"
                 ),
             );
             return None;
@@ -148,8 +148,8 @@ async fn compare_states(core: &Arc<Core>, floor: u64) {
                     core,
                     format!(
                         "a majority of the voters has another state at log entry {} than this node: its \
-                     disk or memory was altered. Remove the node, empty its data folder, and add it \
-                     anew",
+                     disk or memory was altered. Stop it, start it with an empty data folder, and \
+                     bring it back with `conclave node replace`",
                         note.index.0
                     ),
                 );

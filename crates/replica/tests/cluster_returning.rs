@@ -56,7 +56,7 @@ async fn stops(cluster: &Cluster, id: u64, because: &str) {
     let stopped = tokio::time::timeout(common::PATIENCE, cluster.node(id).stopped());
     let reason = stopped.await.unwrap();
     assert!(reason.contains(because), "{reason}");
-    assert!(reason.contains("add it anew"), "says what to do: {reason}");
+    assert!(reason.contains("conclave node replace"), "says what to do: {reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -232,6 +232,7 @@ fn peer_requests() -> Vec<Vec<u8>> {
         prev: log_id,
         entries: super::raft::entries().into_iter().map(Into::into).collect(),
         committed: log_id,
+        held: Some(raft::Held { term: 3, leader: 1, committed: true, index: 8, start: 5 }),
     };
     let Some(store::command::Op::Batch(batch)) = super::raft::batch().op else { return Vec::new() };
     let propose = peer::ProposeRequest {
