@@ -168,6 +168,6 @@ pub(super) fn unseal(
 /// after the last.
 pub(super) fn span(offset: u64, len: usize) -> (u32, u32) {
     let first = offset / SECTOR as u64;
-    let within = (offset % SECTOR as u64) as usize - HEAD;
+    let within = ((offset % SECTOR as u64) as usize).saturating_sub(HEAD);
     (first as u32, (first + (within + len).div_ceil(PAYLOAD).max(1) as u64) as u32)
 }

@@ -253,7 +253,10 @@ impl Shared {
                     tracing::error!(%error, "no room for the Raft log's next segment");
                 }
             }
-            Err(error) => state.failure = Some((error.kind(), error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "the Raft log's next segment cannot be made");
+                state.failure = Some((error.kind(), error.to_string()));
+            }
         }
         self.changed(&state);
         state.short.is_none()
