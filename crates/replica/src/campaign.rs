@@ -32,8 +32,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Between two looks at a leader that is in doubt, at first and at last.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
-/// Those who find the leader gone stand for election within this, each in its own time.
-const STAGGER: Duration = Duration::from_millis(20);
+/// Those who find the leader gone stand for election one after another, so far apart that one is
+/// mostly done before the next begins, which would otherwise depose it ...
+const TURN: Duration = Duration::from_millis(50);
+/// ... and each a little after its turn: the others have to find out as well.
+const GRACE: Duration = Duration::from_millis(10);
 /// And again after this, until there is a new vote: the others may have found out only meanwhile.
 const STAND_AGAIN: Duration = Duration::from_millis(40);
 
@@ -67,6 +70,16 @@ impl Core {
             true => Duration::from_millis(2 * self.config.election_max_ms),
             false => Duration::ZERO,
         }
+    }
+
+    /// When it is this node's turn after the leader is gone: of equal logs the highest Raft id wins
+    /// a term, so it begins.
+    fn turn(&self, gone: RaftId) -> Duration {
+        let metrics = self.raft.server_metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        let own = self.own_id();
+        let before = membership.voter_ids().filter(|id| *id != gone && *id > own).count();
+        TURN * u32::try_from(before).unwrap_or(u32::MAX)
     }
 
     /// Ends when the vote is another.
@@ -236,7 +249,7 @@ async fn stand_for(core: &Arc<Core>, vote: Vote, leader: RaftId) -> Result<(), (
     if core.raft.handle_transfer_leader(released).await.is_err() {
         return Err(());
     }
-    tokio::time::sleep(STAGGER.mul_f64(luck()) + core.reluctance()).await;
+    tokio::time::sleep(core.turn(leader) + GRACE.mul_f64(luck()) + core.reluctance()).await;
     // Whoever has a new vote by now leaves the election to that one.
     let known = core.known();
     if known.vote != vote || !known.votes || !core.standing.may_vote() {
