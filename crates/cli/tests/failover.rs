@@ -1,4 +1,5 @@
-//! P1 and the exactly-once half of P3 on real processes: leaders are killed under load.
+//! P1 and the exactly-once half of P3 on real processes: leaders are killed under load, and another
+//! serves soon after. `CONCLAVE_KILLS` says how often.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails where this does")]
 
@@ -13,12 +14,16 @@ use conclave_client::Client;
 use conclave_proto::v1;
 use futures::{StreamExt, stream};
 use harness::load::{self, Action, Answer, AuditLog, Op, Outcome, send};
-use harness::{Cluster, LONG, wait_for};
+use harness::{Cluster, LONG, count_from, figures_count, wait_for};
 use tokio::runtime::Runtime;
 
 const NODES: usize = 3;
 const CLIENTS: usize = 16;
+/// Unless `CONCLAVE_KILLS` says otherwise.
 const KILLS: usize = 5;
+/// From a kill to the next success: the median and the longest that are promised.
+const GAP_MEDIAN: Duration = Duration::from_millis(1200);
+const GAP_MAX: Duration = Duration::from_millis(2500);
 /// Operations that must be acknowledged before a kill, and between a kill and the restart.
 const PROGRESS: usize = 64;
 /// So few that a debug build elects in time, so many that each kill meets some in flight.
@@ -32,7 +37,7 @@ const PATIENCE: [Duration; 4] = [
 ];
 
 #[test]
-fn acknowledged_writes_survive_five_leader_kills() {
+fn acknowledged_writes_survive_leader_kills_and_another_leads_soon() {
     let mut cluster = Cluster::start(NODES);
     let runtime = Runtime::new().unwrap();
     let _entered = runtime.enter();
@@ -45,12 +50,11 @@ fn acknowledged_writes_survive_five_leader_kills() {
         .collect();
 
     let mut kills = Vec::new();
-    for _ in 0..KILLS {
+    for _ in 0..count_from("CONCLAVE_KILLS", KILLS) {
         progress.wait_for_more();
         let leader = cluster.leader();
-        let began = Instant::now();
-        cluster.kill(&leader);
-        kills.push((leader.clone(), began, Instant::now()));
+        let killed = cluster.kill(&leader);
+        kills.push((leader.clone(), killed));
         progress.wait_for_more();
         cluster.restart(&leader);
         cluster.unseal(&leader);
@@ -62,7 +66,8 @@ fn acknowledged_writes_survive_five_leader_kills() {
         .into_iter()
         .flat_map(Result::unwrap)
         .collect();
-    print(&ops, &kills);
+    print(&ops);
+    assert_gaps(&ops, &kills);
 
     wait_for("all nodes open, with equal audit heads", LONG, || {
         let status = cluster.status()?;
@@ -221,7 +226,7 @@ async fn assert_every_node_has_it_all(
         .await;
 }
 
-fn print(ops: &[Op], kills: &[(String, Instant, Instant)]) {
+fn print(ops: &[Op]) {
     let mut counts: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for op in ops {
         let outcome = match &op.outcome {
@@ -235,13 +240,27 @@ fn print(ops: &[Op], kills: &[(String, Instant, Instant)]) {
     for ((action, outcome), count) in counts {
         eprintln!("{action:>10} {outcome}: {count}");
     }
-    for (node, began, dead) in kills {
-        let success = ops
-            .iter()
-            .filter(|op| op.began >= *dead && op.acknowledged().is_some())
-            .map(|op| op.ended)
-            .min();
-        let after = success.map(|success| success - *began);
-        eprintln!("killed {node}, which led: next success after {after:.2?}");
+}
+
+/// From each kill to the end of the first success that began after it.
+fn assert_gaps(ops: &[Op], kills: &[(String, Instant)]) {
+    let mut gaps: Vec<Duration> = kills
+        .iter()
+        .map(|(node, killed)| {
+            let after = ops.iter().filter(|op| op.began >= *killed && op.acknowledged().is_some());
+            let gap = after.map(|op| op.ended).min().expect("it went on") - *killed;
+            eprintln!("killed {node}, which led: next success after {} ms", gap.as_millis());
+            gap
+        })
+        .collect();
+    gaps.sort_unstable();
+    let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    let ms = (median.as_millis(), longest.as_millis());
+    eprintln!("{} kills: median {} ms, longest {} ms", gaps.len(), ms.0, ms.1);
+    if figures_count() {
+        assert!(
+            median <= GAP_MEDIAN && longest <= GAP_MAX,
+            "median {median:?}, longest {longest:?}"
+        );
     }
 }

@@ -159,15 +159,26 @@ impl Cluster {
         self.nodes.iter().map(|node| &node.id).find(|id| **id != leader).unwrap().clone()
     }
 
-    /// `kill -9`.
-    pub fn kill(&mut self, id: &str) {
+    /// `kill -9`. Gives the moment at which the signal had been sent.
+    pub fn kill(&mut self, id: &str) -> Instant {
+        self.signal(id, "-KILL");
+        let killed = Instant::now();
+        self.wait_ended(id);
+        killed
+    }
+
+    /// Asks a node to stop, and waits until it has.
+    pub fn terminate(&mut self, id: &str) {
+        self.signal(id, "-TERM");
+        self.wait_ended(id);
+    }
+
+    fn wait_ended(&mut self, id: &str) {
         let pid = self.pid(id);
-        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-        assert!(killed.success());
         match self.restarted.remove(id) {
             Some(mut child) => drop(child.wait()),
             // A child of `dev`, which reaps it.
-            None => wait_for("the killed process to be gone", LONG, || {
+            None => wait_for("the process to be gone", LONG, || {
                 (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
             }),
         }
@@ -292,6 +303,17 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// Whether the figures that the project promises are to be held against this run: on a machine that
+/// does nothing else, with a release build (`scripts/holds`). They are printed in any case.
+pub fn figures_count() -> bool {
+    std::env::var_os("CONCLAVE_HOLDS").is_some()
+}
+
+/// A count from the environment, so that the same test runs briefly often and for long once.
+pub fn count_from(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"))
 }
 
 /// Runs a command that must succeed, and gives what it printed.
