@@ -91,16 +91,6 @@ impl Started {
 }
 
 impl Cluster {
-    /// Stops a node in order, by SIGTERM, and waits until it is gone.
-    pub fn terminate(&mut self, id: &str) {
-        self.signal(id, "-TERM");
-        let pid = self.pid(id);
-        match self.restarted.remove(id) {
-            Some(mut child) => drop(child.wait()),
-            None => wait_gone(pid),
-        }
-    }
-
     /// Starts a node and waits until it answers or has ended.
     pub fn try_restart(&mut self, id: &str) -> Started {
         let from = self.log_of(id).len();

@@ -163,17 +163,17 @@ impl Cluster {
     pub fn kill(&mut self, id: &str) -> Instant {
         self.signal(id, "-KILL");
         let killed = Instant::now();
-        self.wait_ended(id);
+        self.reap(id);
         killed
     }
 
     /// Asks a node to stop, and waits until it has.
     pub fn terminate(&mut self, id: &str) {
         self.signal(id, "-TERM");
-        self.wait_ended(id);
+        self.reap(id);
     }
 
-    fn wait_ended(&mut self, id: &str) {
+    fn reap(&mut self, id: &str) {
         let pid = self.pid(id);
         match self.restarted.remove(id) {
             Some(mut child) => drop(child.wait()),
