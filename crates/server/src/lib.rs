@@ -9,6 +9,7 @@ mod ceremony;
 mod certificates;
 mod config;
 mod counters;
+mod descriptors;
 mod dialer;
 mod drain;
 mod echo;
@@ -30,10 +31,11 @@ mod status;
 mod throttle;
 mod web;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
@@ -60,10 +62,10 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
         LoadError::Material(error) => StartError::Material(error),
         LoadError::Config(error) => StartError::Tls(error),
     })?);
-    let api_listener = bind(config.api.listen).await?;
-    let peer_listener = bind(config.peer.listen).await?;
+    let api_listener = bind(config.api.listen)?;
+    let peer_listener = bind(config.peer.listen)?;
     let probe_listener = match config.probe {
-        Some(probe) => Some((bind(probe.listen).await?, probe.metrics)),
+        Some(probe) => Some((bind(probe.listen)?, probe.metrics)),
         None => None,
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
@@ -71,7 +73,7 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
 
     let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let quota = Quota {
-        connections: config.limits.connections,
+        connections: descriptors::connections(config.limits.connections),
         per_source: config.limits.connections_per_address,
     };
 
@@ -122,8 +124,19 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
     ended
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+/// Connections that the kernel keeps for us until they are accepted; it may keep fewer
+/// (`net.core.somaxconn`). The default, 128, is less than a crowd that comes back after a failure,
+/// and what does not fit then is lost without a word.
+const BACKLOG: u32 = 4_096;
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| StartError::Bind { address, source })
 }
 
 fn start_logging(config: &Config) {

@@ -225,6 +225,7 @@ pub fn channel(address: &str, certificate: &Certificate, ca: &Ca) -> tonic::tran
             let (address, connector) = (address.clone(), connector.clone());
             async move {
                 let stream = TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
                 let name = ServerName::try_from("127.0.0.1").unwrap();
                 connector.connect(name, stream).await.map(hyper_util::rt::TokioIo::new)
             }
