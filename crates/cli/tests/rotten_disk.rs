@@ -190,9 +190,9 @@ fn an_index_that_went_back_is_rebuilt() {
         cluster.unseal_all(&[&id]);
         load.wait_for_more();
         if cleanly {
-            cluster.terminate(&id)
+            cluster.terminate(&id);
         } else {
-            cluster.kill(&id)
+            cluster.kill(&id);
         }
         put(&image, &folder);
         match cluster.try_restart(&id) {
