@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use conclave_replica::codec::encode_entry;
 use conclave_replica::log::{Damage, LogStore, OpenError, Owner};
+use conclave_replica::types::{Entry, Vote};
 use log_support::disk::SimFolder;
 use log_support::{
     OWNER, SMALL, all, append, entry, id, member_entry, open, open_small, runtime, vote,
@@ -202,6 +203,29 @@ fn one_segment_put_back_to_an_older_image_is_refused() {
     }
     println!("{refusals} refused, {back} went back");
     assert!(refusals >= 8 && back > 0);
+}
+
+// A segment of the same member and the same place, sound in itself, from before its disk went back.
+#[test]
+fn a_segment_of_another_history_is_refused() {
+    let files = image();
+    let other = |first: Entry, ballot: Option<Vote>| {
+        let disk = SimFolder::new(0);
+        let mut log = open_small(&disk).unwrap();
+        runtime().block_on(async {
+            append(&mut log, vec![first]).await.unwrap();
+            match ballot {
+                Some(ballot) => log.save_vote(&ballot).await.unwrap(),
+                None => append(&mut log, vec![entry(2)]).await.unwrap(),
+            }
+        });
+        disk.files()["00000001.seg"].clone()
+    };
+    assert!(!refused(&changed(&files, "00000001.seg", |file| *file = other(entry(1), None))));
+    let another = Entry { log_id: id(1), ..entry(7) };
+    for first in [other(another, None), other(entry(1), Some(vote(3)))] {
+        assert!(refused(&changed(&files, "00000001.seg", |file| *file = first)));
+    }
 }
 
 #[test]

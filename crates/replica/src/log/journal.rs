@@ -17,7 +17,7 @@ use super::record::{
     Change, Head, Opening, SMALL_FRAME_MAX, encode_change, encode_opening, framed_len,
 };
 use super::sector::{
-    BatchNumber, PAYLOAD, SECTOR, Salt, file_offset, page_from, seal, sectors_for,
+    BatchNumber, Chain, PAYLOAD, SECTOR, Salt, file_offset, page_from, seal, sectors_for,
 };
 use super::segment::{FIRST_SECTOR, Header, Owner, SegmentNumber, make};
 use super::supply::Supply;
@@ -42,7 +42,7 @@ pub(super) struct Journal {
     extents: VecDeque<Extent>,
     active: Active,
     next_batch: BatchNumber,
-    last_sum: u32,
+    chain: Chain,
     batch_bytes_max: usize,
     /// As it is on disk.
     durable: Head,
@@ -77,8 +77,15 @@ pub(super) fn record_bytes_max(segment_bytes: u32) -> usize {
 pub(super) fn create(folder: &dyn Folder, owner: Owner, segment_bytes: u32) -> io::Result<()> {
     let header = Header { owner, number: SegmentNumber::FIRST, bytes: segment_bytes };
     let (mut opening, mut sealed) = (Vec::new(), Vec::new());
-    encode_opening(&Opening { head: Head::default(), previous: 0 }, &mut opening);
-    seal(header.salt(), FIRST_SECTOR, BatchNumber::FIRST, [&opening, &[]], &mut sealed);
+    encode_opening(&Opening { head: Head::default(), chain: Chain::default() }, &mut opening);
+    seal(
+        header.salt(),
+        FIRST_SECTOR,
+        BatchNumber::FIRST,
+        [&opening, &[]],
+        Chain::default(),
+        &mut sealed,
+    );
     make(folder, header, &sealed).map(drop)
 }
 
@@ -112,7 +119,7 @@ impl Journal {
             extents: found.extents,
             active,
             next_batch: found.next_batch,
-            last_sum: found.last_sum,
+            chain: found.chain,
             batch_bytes_max: BATCH_BYTES_MAX.min(record_bytes_max(segment_bytes)),
             durable: head,
             head,
@@ -171,7 +178,7 @@ impl Journal {
         let active = &mut self.active;
         let first = active.next_sector;
         let parts = [&self.opening[..], &self.payload[..]];
-        self.last_sum = seal(active.salt, first, self.next_batch, parts, &mut self.sealed);
+        self.chain = seal(active.salt, first, self.next_batch, parts, self.chain, &mut self.sealed);
         active.file.write_at(u64::from(first) * SECTOR as u64, &self.sealed)?;
         active.file.sync()?;
 
@@ -207,7 +214,7 @@ impl Journal {
         self.files.insert(number, file.clone());
         self.extents.push_back(Extent { segment: number, last_index: None });
         self.active = Active { number, file, salt, next_sector: FIRST_SECTOR, sectors };
-        let opening = Opening { head: self.durable, previous: self.last_sum };
+        let opening = Opening { head: self.durable, chain: self.chain };
         encode_opening(&opening, &mut self.opening);
         Ok(())
     }

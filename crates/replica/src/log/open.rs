@@ -16,7 +16,9 @@ use super::folder::{Folder, SegmentFile};
 use super::journal::Extent;
 use super::memory::{Memory, Slot};
 use super::record::{Change, Opening, Record, RecordFault, decode};
-use super::sector::{BatchNumber, SECTOR, Salt, Sector, Written, file_offset, judge, page_from};
+use super::sector::{
+    BatchNumber, Chain, SECTOR, Salt, Sector, Written, file_offset, judge, page_from,
+};
 use super::segment::{
     FIRST_SECTOR, Header, HeaderFault, Owner, SEGMENT_BYTES_MIN, SegmentNumber, UNFINISHED,
 };
@@ -53,8 +55,7 @@ pub(super) struct Found {
     /// Sectors of that segment.
     pub(super) sectors: u32,
     pub(super) next_batch: BatchNumber,
-    /// The checksum of the last sector written.
-    pub(super) last_sum: u32,
+    pub(super) chain: Chain,
 }
 
 /// The numbers of the segments that are there.
@@ -97,7 +98,7 @@ pub(super) fn open(folder: &dyn Folder, owner: Owner, memory: &mut Memory) -> Re
         let header = read(&*file, owner, number, &mut bytes)?;
         replay.segment(header, file, &bytes)?;
     }
-    let Some(End { batch, sum, next_sector, sectors }) = replay.end else {
+    let Some(End { batch, chain, next_sector, sectors }) = replay.end else {
         return Err(Damage::Break { segment: first.0 }.into());
     };
     if let Some(index) = replay.memory.missing() {
@@ -118,7 +119,7 @@ pub(super) fn open(folder: &dyn Folder, owner: Owner, memory: &mut Memory) -> Re
         next_sector,
         sectors,
         next_batch: batch.next(),
-        last_sum: sum,
+        chain,
     })
 }
 
@@ -169,7 +170,7 @@ struct Replay<'a> {
 #[derive(Clone, Copy)]
 struct End {
     batch: BatchNumber,
-    sum: u32,
+    chain: Chain,
     next_sector: u32,
     sectors: u32,
 }
@@ -208,15 +209,16 @@ impl Replay<'_> {
             }
             at = page_from(batch.end);
             segment.expect_blank(batch.end, at)?;
-            let Some(sum) = batch.last_sum else {
+            if !batch.is_whole {
                 segment.expect_blank(at, segment.sectors())?;
                 self.torn = Some(Torn { file: file.clone(), first: batch.first, end: batch.end });
                 break;
-            };
+            }
             let extent = extent.get_or_insert(Extent { segment: header.number, last_index: None });
-            self.batch(&segment, &batch, &mut extent.last_index)?;
+            let before = self.batch(&segment, &batch, &mut extent.last_index)?;
+            let chain = batch.sums.iter().fold(before, |chain, sum| chain.with(*sum));
             let sectors = segment.sectors();
-            self.end = Some(End { batch: batch.number, sum, next_sector: at, sectors });
+            self.end = Some(End { batch: batch.number, chain, next_sector: at, sectors });
         }
         match extent {
             Some(extent) => {
@@ -233,8 +235,9 @@ impl Replay<'_> {
         segment: &Segment<'_>,
         batch: &Batch,
         last_index: &mut Option<u64>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Chain, Fault> {
         let number = segment.number.0;
+        let mut chain = self.end.map_or(Chain::default(), |end| end.chain);
         let mut offset = 0;
         loop {
             let decoded = decode(&batch.payload.slice(offset..));
@@ -243,9 +246,11 @@ impl Replay<'_> {
             let at = file_offset(batch.first, offset);
             offset += record.as_ref().map_or(0, |(_, bytes)| *bytes);
             match record {
-                Some((Record::Opening(opening), _)) if begins => self.opening(number, opening)?,
+                Some((Record::Opening(opening), _)) if begins => {
+                    chain = self.opening(number, opening)?;
+                }
                 _ if begins => return Err(Damage::Break { segment: number }.into()),
-                None => return Ok(()),
+                None => return Ok(chain),
                 Some((Record::Opening(_), _)) => {
                     return Err(segment.fault(batch, RecordFault::Content).into());
                 }
@@ -266,16 +271,17 @@ impl Replay<'_> {
     }
 
     /// What a segment says of those before it must be what they add up to, if they are there.
-    fn opening(&mut self, segment: u32, opening: Opening) -> Result<(), Damage> {
+    /// Answers the chain over them.
+    fn opening(&mut self, segment: u32, opening: Opening) -> Result<Chain, Damage> {
         match self.end {
             None => self.memory.begin(opening.head),
             Some(end) => {
-                if opening != (Opening { head: self.memory.head(), previous: end.sum }) {
+                if opening != (Opening { head: self.memory.head(), chain: end.chain }) {
                     return Err(Damage::Break { segment });
                 }
             }
         }
-        Ok(())
+        Ok(opening.chain)
     }
 }
 
@@ -291,8 +297,10 @@ struct Batch {
     first: u32,
     end: u32,
     payload: Bytes,
-    /// None: unfinished.
-    last_sum: Option<u32>,
+    /// Of the sectors that are there.
+    sums: Vec<u32>,
+    /// All of them are there.
+    is_whole: bool,
 }
 
 impl Segment<'_> {
@@ -339,7 +347,7 @@ impl Segment<'_> {
             return Err(misfit());
         }
         let mut payload = Vec::with_capacity(known.count as usize * SECTOR);
-        let mut last_sum = None;
+        let mut sums = Vec::with_capacity(known.count as usize);
         let mut is_whole = true;
         for number in at..end {
             let Some(written) = self.sector(number)? else {
@@ -351,14 +359,15 @@ impl Segment<'_> {
                 return Err(self.misfit(number, after));
             }
             payload.extend_from_slice(written.payload);
-            last_sum = Some(written.sum);
+            sums.push(written.sum);
         }
         Ok(Some(Batch {
             number: known.batch,
             first: at,
             end,
             payload: payload.into(),
-            last_sum: last_sum.filter(|_| is_whole),
+            sums,
+            is_whole,
         }))
     }
 

@@ -8,6 +8,7 @@ use conclave_proto::raft as proto;
 use prost::Message;
 
 use super::error::Damage;
+use super::sector::Chain;
 use crate::codec::{
     CodecError, append_entry, decode_entry, entry_len, log_id_from_proto, log_id_to_proto,
     vote_from_proto, vote_to_proto,
@@ -112,8 +113,8 @@ impl Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) head: Head,
-    /// The checksum of the sector before, in the segment before; 0 in the first segment.
-    pub(super) previous: u32,
+    /// Over the segments before; 0 in the first one.
+    pub(super) chain: Chain,
 }
 
 /// One record, as read back.
@@ -151,14 +152,14 @@ pub(super) fn encode_change(change: &Change, out: &mut Vec<u8>) {
 
 /// Appends an opening to a batch.
 pub(super) fn encode_opening(opening: &Opening, out: &mut Vec<u8>) {
-    let Opening { head: Head { bounds, vote, committed }, previous } = opening;
+    let Opening { head: Head { bounds, vote, committed }, chain } = opening;
     let message = OpeningRecord {
         purged: bounds.purged.as_ref().map(log_id_to_proto),
         first: bounds.first,
         last: bounds.last.as_ref().map(log_id_to_proto),
         vote: vote.as_ref().map(vote_to_proto),
         committed: committed.as_ref().map(log_id_to_proto),
-        previous: *previous,
+        chain: chain.0,
     };
     frame_message(OPENING, out, &message);
 }
@@ -262,7 +263,7 @@ struct OpeningRecord {
     #[prost(message, optional, tag = "5")]
     committed: Option<proto::LogId>,
     #[prost(fixed32, tag = "6")]
-    previous: u32,
+    chain: u32,
 }
 
 fn opening(body: Bytes) -> Result<Opening, RecordFault> {
@@ -277,5 +278,5 @@ fn opening(body: Bytes) -> Result<Opening, RecordFault> {
         vote: record.vote.as_ref().map(vote_from_proto),
         committed: record.committed.as_ref().map(log_id_from_proto),
     };
-    Ok(Opening { head, previous: record.previous })
+    Ok(Opening { head, chain: Chain(record.chain) })
 }

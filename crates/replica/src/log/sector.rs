@@ -47,6 +47,17 @@ impl Salt {
     }
 }
 
+/// A checksum over the checksums of all sectors of all batches so far: two histories that differ
+/// anywhere differ in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain(pub(super) u32);
+
+impl Chain {
+    pub(super) fn with(self, sum: u32) -> Self {
+        Self(crc32c::crc32c_append(self.0, &sum.to_be_bytes()))
+    }
+}
+
 /// How many sectors a payload takes.
 pub(super) fn sectors_for(payload: usize) -> usize {
     payload.div_ceil(PAYLOAD)
@@ -63,19 +74,20 @@ pub(super) fn file_offset(first_sector: u32, payload_offset: usize) -> u64 {
     sector * SECTOR as u64 + (HEAD + payload_offset % PAYLOAD) as u64
 }
 
-/// Spreads the parts of a payload over sectors, padded with zeros. Answers the last one's checksum.
+/// Spreads the parts of a payload over sectors, padded with zeros. Answers the chain after them.
 pub(super) fn seal(
     salt: Salt,
     first_sector: u32,
     batch: BatchNumber,
     parts: [&[u8]; 2],
+    chain: Chain,
     out: &mut Vec<u8>,
-) -> u32 {
+) -> Chain {
     let [mut part, mut next] = parts;
     let count = sectors_for(part.len() + next.len());
     out.clear();
     out.reserve(count * SECTOR);
-    let mut sum = 0;
+    let mut chain = chain;
     for position in 0..count {
         let start = position * SECTOR;
         out.extend_from_slice(&[0; 4]);
@@ -92,10 +104,11 @@ pub(super) fn seal(
             part = rest;
         }
         out.resize(end, 0);
-        sum = salt.sum(first_sector + position as u32, &out[start + 4..]);
+        let sum = salt.sum(first_sector + position as u32, &out[start + 4..]);
         out[start..start + 4].copy_from_slice(&sum.to_be_bytes());
+        chain = chain.with(sum);
     }
-    sum
+    chain
 }
 
 /// What one sector turns out to be.
