@@ -69,7 +69,9 @@ fn one(cluster: &mut Cluster, disk: &Disk, id: &str, ends_by_itself: bool, load:
 
 fn all(cluster: &mut Cluster, disks: &[Disk], ids: &[&str]) {
     disks.iter().for_each(Disk::cut_power);
-    ids.iter().for_each(|id| cluster.kill(id));
+    for id in ids {
+        cluster.kill(id);
+    }
     disks.iter().for_each(Disk::restore_power);
     ids.iter().for_each(|id| cluster.launch(id, &[]));
     cluster.unseal_all(ids);
