@@ -1,6 +1,5 @@
 //! libFuzzer on the target that `CONCLAVE_FUZZ_TARGET` names; `scripts/fuzz` runs it.
 #![no_main]
-#![expect(unsafe_code, reason = "libFuzzer calls a C function, which the macro exports")]
 
 use std::sync::LazyLock;
 
