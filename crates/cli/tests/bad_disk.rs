@@ -140,7 +140,6 @@ fn a_disk_that_hangs_comes_back_without_a_person() {
 }
 
 #[test]
-#[ignore = "a full disk still stops the node: the log has to learn to wait for room"]
 fn a_full_disk_takes_up_again_when_there_is_room() {
     if !faults::ready() {
         return;

@@ -18,6 +18,11 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the disk has no room: what was not written can be written later.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// An error of the disk, with the file it happened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", path.display())]

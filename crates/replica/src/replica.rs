@@ -234,7 +234,7 @@ impl Replica {
     /// [`STEPS_PER_READ_MAX`](crate::STEPS_PER_READ_MAX). Reads the disk.
     pub fn steps(&self, first: u64, end: u64) -> Result<Vec<Step>, SegmentsError> {
         let plan = self.core.applied.segments().plan(first, end)?;
-        plan.run()
+        plan.run().inspect_err(|error| returning::found(&self.core, error))
     }
 
     /// Forms the Raft group. Every founder may call it, with the same members; it counts once.

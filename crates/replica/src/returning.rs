@@ -19,6 +19,7 @@ use tonic::Code;
 
 use crate::core::Core;
 use crate::held::Held;
+use crate::segments::SegmentsError;
 use crate::standing::Standing;
 use crate::types::{Membership, PeerNode, RaftId, Types};
 
@@ -268,6 +269,13 @@ pub(crate) fn scrub(core: &Arc<Core>) {
         Ok(()) if files > 0 => tracing::info!(files, "the audit history was checked"),
         Ok(()) => {}
         Err(error) => give_up(core, error.to_string()),
+    }
+}
+
+/// Stops a replica whose audit history was found damaged while it served.
+pub(crate) fn found(core: &Arc<Core>, error: &SegmentsError) {
+    if error.is_damage() {
+        give_up(core, error.to_string());
     }
 }
 

@@ -32,6 +32,7 @@ use crate::core::Core;
 use crate::malformed::malformed;
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::receive;
+use crate::returning;
 use crate::segments::SegmentsError;
 use crate::types::{Types, Vote};
 
@@ -241,7 +242,7 @@ impl Replication for ReplicationService {
 
 /// Sends steps until the end or until nobody listens.
 fn read_steps(
-    core: &Core,
+    core: &Arc<Core>,
     mut first: u64,
     end: u64,
     answers: &mpsc::Sender<Result<FetchStepsResponse, Status>>,
@@ -254,6 +255,7 @@ fn read_steps(
                 let status = match error {
                     SegmentsError::Absent { .. } => Status::out_of_range(error.to_string()),
                     error => {
+                        returning::found(core, &error);
                         tracing::error!(%error, "audit steps cannot be read");
                         Status::internal("this node cannot read its audit history")
                     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use conclave_proto::peer::NodeStatusRequest;
+use conclave_replica::log::Room;
 use conclave_seal::RaftId;
 use futures::future::join_all;
 use tokio_util::task::TaskTracker;
@@ -122,7 +123,9 @@ pub(crate) struct Fitness {
 impl Fitness {
     /// Looks at whether this node leads and had better not; then it hands over in the background.
     pub(crate) fn look(&mut self, node: &Arc<Node>, hosted: &Arc<Hosted>) {
-        let unfit = !hosted.is_open() || node.admission.refuses().is_some();
+        let unfit = !hosted.is_open()
+            || node.admission.refuses().is_some()
+            || hosted.replica.status().log_room != Room::Enough;
         hosted.replica.set_reluctant(unfit);
         let leads = || hosted.replica.status().leader == Some(hosted.raft_id().0);
         if !unfit || !leads() {

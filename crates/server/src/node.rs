@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use axum::Router;
 use conclave_crypto::HpkePrivateKey;
 use conclave_pki::ClusterName;
+use conclave_replica::log::Room;
 use conclave_replica::{Replica, ReplicaConfig, Standing};
 use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
 use tokio::sync::{mpsc, watch};
@@ -211,7 +212,11 @@ impl Node {
         if standing != Standing::Proven {
             return Some(standing.to_string());
         }
-        if hosted.replica.status().leader.is_none() {
+        let replica = hosted.replica.status();
+        if replica.log_room == Room::Exhausted {
+            return Some("the disk is full".to_owned());
+        }
+        if replica.leader.is_none() {
             return Some("no leader".to_owned());
         }
         None

@@ -7,15 +7,17 @@ use conclave_proto::peer::{NodeStatusRequest, NodeStatusResponse};
 use conclave_proto::record::{Member, PublicKeys};
 use conclave_proto::v1::{NodeStatus, StatusResponse};
 use conclave_replica::Standing;
+use conclave_replica::log::Room;
 use conclave_seal::RaftId;
 use conclave_store::Kind;
+use futures::future::join_all;
 
 use crate::hosted::Hosted;
 use crate::node::Node;
 use crate::peer;
 
 /// A node that takes longer counts as unreachable.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this node says of itself to another.
 pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
@@ -38,6 +40,9 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         term: replica.term,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         detail: match &replica.standing {
+            Standing::Proven if replica.log_room != Room::Enough => {
+                "its disk is full: the Raft log waits for room".to_owned()
+            }
             Standing::Proven if hosted.is_open() => String::new(),
             Standing::Proven => detail,
             standing => standing.to_string(),
@@ -107,15 +112,18 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         };
         known.push((member, "learner"));
     }
-    let mut asked = Vec::new();
-    for (member, role) in known {
-        if member.name == node.name {
-            asked.push((member, role, Some(own.clone())));
-        } else if !local_only {
-            let answer = ask(node, &hosted, &member).await;
-            asked.push((member, role, answer));
+    known.retain(|(member, _)| !local_only || member.name == node.name);
+    let asking = known.into_iter().map(|(member, role)| {
+        let (own, hosted) = (&own, &hosted);
+        async move {
+            let answer = match member.name == node.name {
+                true => Some(own.clone()),
+                false => ask(node, hosted, &member).await,
+            };
+            (member, role, answer)
         }
-    }
+    });
+    let asked = join_all(asking).await;
     let leader = hosted.replica.status().leader;
     for (member, role, answer) in asked {
         if leader == Some(member.raft_id) {

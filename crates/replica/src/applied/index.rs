@@ -3,12 +3,14 @@
 //! sled's `flush` does not reach the disk on Linux, so nothing depends on what it kept. What is
 //! read from it is checked against the digest that the state holds in memory.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bincode::config::{Configuration, standard};
 use conclave_store::{BlobDigest, ReadError, RecordId};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::disk::{FileError, OnFile};
 
@@ -28,11 +30,12 @@ struct ValueHeader {
 pub(super) struct IndexBatch {
     batch: sled::Batch,
     is_empty: bool,
+    bytes: u64,
 }
 
 impl IndexBatch {
     pub(super) fn new() -> Self {
-        Self { batch: sled::Batch::default(), is_empty: true }
+        Self { batch: sled::Batch::default(), is_empty: true, bytes: 0 }
     }
 
     pub(super) fn set(
@@ -50,14 +53,23 @@ impl IndexBatch {
         let mut value = bincode::encode_to_vec(ValueHeader { written_at }, ENCODING)
             .map_err(|error| IndexError::Value(error.to_string()))?;
         value.extend_from_slice(blob);
+        self.bytes += (key.len() + value.len()) as u64;
         self.batch.insert(key.as_slice(), value);
         Ok(())
     }
 }
 
+/// Room kept on the disk beyond the index's file. sled takes a write that found no room for the end,
+/// and by the time this is used up a log on the same disk has stopped the supply.
+const RESERVED_BYTES: u64 = 64 << 20;
+/// Bytes handed to sled after which room is reserved anew.
+const RESERVE_EVERY: u64 = 4 << 20;
+
 /// The blobs, by record.
 pub(super) struct Index {
     db: sled::Db,
+    file: PathBuf,
+    unreserved: AtomicU64,
 }
 
 impl Index {
@@ -67,12 +79,30 @@ impl Index {
             fs::remove_dir_all(dir).on(dir)?;
         }
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
-        Ok(Self { db: config.open()? })
+        let index =
+            Self { db: config.open()?, file: dir.join("db"), unreserved: AtomicU64::new(0) };
+        index.reserve();
+        Ok(index)
+    }
+
+    /// Makes room ahead of need. Where there is none the log finds out too, and says so.
+    fn reserve(&self) {
+        let reserved = File::options().write(true).open(&self.file).and_then(|file| {
+            let end = file.metadata()?.len();
+            Ok(fallocate(&file, FallocateFlags::KEEP_SIZE, end, RESERVED_BYTES)?)
+        });
+        if let Err(error) = reserved {
+            tracing::debug!(%error, "no room could be reserved for the index");
+        }
     }
 
     pub(super) fn apply(&self, batch: IndexBatch) -> Result<(), IndexError> {
         if !batch.is_empty {
             self.db.apply_batch(batch.batch)?;
+            if self.unreserved.fetch_add(batch.bytes, Ordering::Relaxed) > RESERVE_EVERY {
+                self.unreserved.store(0, Ordering::Relaxed);
+                self.reserve();
+            }
         }
         Ok(())
     }

@@ -12,14 +12,14 @@ mod scan;
 mod scrub;
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use conclave_audit::segment::{self, Header};
 use conclave_audit::{DomainId, Hash};
 use conclave_proto::audit::Step;
 
-use crate::disk::{FileError, OnFile, create_dir, sync_dir};
+use crate::disk::{FileError, OnFile, create_dir, is_full, sync_dir};
 
 pub use read::STEPS_PER_READ_MAX;
 
@@ -132,12 +132,24 @@ impl Segments {
         Ok(())
     }
 
-    /// Hands what was appended to the system; readable from then on.
+    /// Hands what was appended to the system; readable from then on. On a full disk the rest waits
+    /// in memory for the next time: replay would write it again after any stop, and a log that
+    /// finds no room soon ends the supply.
     pub(crate) fn write(&mut self) -> Result<(), SegmentsError> {
-        if let (Some(file), Some(last)) = (&mut self.tail, self.segments.last()) {
-            file.write_all(&self.pending).on(&path_of(&self.dir, last.number))?;
+        let (Some(file), Some(last)) = (&mut self.tail, self.segments.last()) else {
+            return Ok(());
+        };
+        let mut written = 0;
+        while written < self.pending.len() {
+            match file.write(&self.pending[written..]) {
+                Ok(0) => break,
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_full(&error) => break,
+                Err(error) => return Err(error).on(&path_of(&self.dir, last.number))?,
+            }
         }
-        self.pending.clear();
+        self.pending.drain(..written);
         Ok(())
     }
 
@@ -156,6 +168,9 @@ impl Segments {
         self.write()?;
         let (Some(file), Some(last)) = (&self.tail, self.segments.last()) else { return Ok(None) };
         let path = path_of(&self.dir, last.number);
+        if !self.pending.is_empty() {
+            return Err(io::Error::from(ErrorKind::StorageFull)).on(&path)?;
+        }
         let file = file.try_clone().on(&path)?;
         Ok(Some(Unsynced { file, path }))
     }
@@ -253,6 +268,17 @@ pub enum SegmentsError {
         /// How many there are.
         have: u64,
     },
+}
+
+impl SegmentsError {
+    /// Whether the files are not what was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Header { .. } | Self::Misplaced { .. } | Self::Frame { .. } => true,
+            Self::Chain { .. } | Self::Differs { .. } => true,
+            Self::File(_) | Self::OutOfOrder { .. } | Self::Absent { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]

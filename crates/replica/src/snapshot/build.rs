@@ -1,6 +1,8 @@
 //! Writing a snapshot of what is applied.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::RaftSnapshotBuilder;
 
@@ -11,6 +13,9 @@ use crate::codec;
 use crate::counters::Counters;
 use crate::disk::OnFile;
 use crate::types::{SnapshotMeta, Types};
+
+/// Between two tries on a full disk.
+const AGAIN_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// Builds one snapshot.
 pub(crate) struct Builder {
@@ -23,11 +28,21 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, std::io::Error> {
-        let (store, applied) = (self.store.clone(), self.applied.clone());
-        let build = tokio::task::spawn_blocking(move || store.build(&applied));
-        let snapshot = build.await.map_err(std::io::Error::other)??;
-        self.counters.snapshots_built.one();
-        Ok(snapshot)
+        loop {
+            let (store, applied) = (self.store.clone(), self.applied.clone());
+            let build = tokio::task::spawn_blocking(move || store.build(&applied));
+            match build.await.map_err(std::io::Error::other)? {
+                Ok(snapshot) => {
+                    self.counters.snapshots_built.one();
+                    return Ok(snapshot);
+                }
+                Err(error) if error.is_full() => {
+                    tracing::warn!(%error, "no room for a snapshot; trying again");
+                    tokio::time::sleep(AGAIN_WHEN_FULL).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -35,14 +50,21 @@ impl SnapshotStore {
     fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
         let _alone = self.alone();
         let unnamed = self.dir.join(BUILDING);
-        let mut writer = SnapshotWriter::create(&unnamed)?;
+        self.build_at(&unnamed, applied).inspect_err(|_| {
+            // It takes room that others need, and the next try begins anew.
+            let _ = std::fs::remove_file(&unnamed);
+        })
+    }
+
+    fn build_at(&self, unnamed: &Path, applied: &Applied) -> Result<Snapshot, SnapshotError> {
+        let mut writer = SnapshotWriter::create(unnamed)?;
         let meta = write_items(&applied.freeze(), &mut writer)?;
         let unsynced = applied.segments().unsynced()?;
         unsynced.map_or(Ok(()), |unsynced| unsynced.sync())?;
         let (_, bytes, sha256) = writer.finish()?;
-        let file = std::fs::File::open(&unnamed).on(&unnamed)?;
-        let current = Current { meta: meta.clone(), path: unnamed.clone(), bytes, sha256 };
-        self.adopt(&unnamed, current)?;
+        let file = std::fs::File::open(unnamed).on(unnamed)?;
+        let current = Current { meta: meta.clone(), path: unnamed.to_owned(), bytes, sha256 };
+        self.adopt(unnamed, current)?;
         Ok(Snapshot { meta, snapshot: SnapshotData { file, bytes, sha256, received: None } })
     }
 }

@@ -19,7 +19,7 @@ use conclave_store::Restorer;
 use crate::applied::{Record, Restored};
 use crate::codec::{self, CodecError};
 use crate::config::ReplicaConfig;
-use crate::disk::{FileError, OnFile, create_dir, sync_dir};
+use crate::disk::{FileError, OnFile, create_dir, is_full, sync_dir};
 use crate::types::{Leader, PeerNode, RaftId, SnapshotMeta};
 
 pub(crate) use self::build::Builder;
@@ -313,6 +313,19 @@ pub enum SnapshotError {
     /// openraft handed back a snapshot to install that was never received. An error of ours.
     #[error("this snapshot was not received")]
     NotReceived,
+}
+
+impl SnapshotError {
+    /// Whether there was no room on the disk, which another time may find.
+    fn is_full(&self) -> bool {
+        use crate::segments::SegmentsError;
+        match self {
+            Self::File(error)
+            | Self::Snapshot(SnapshotFileError::File(error))
+            | Self::Segments(SegmentsError::File(error)) => is_full(&error.source),
+            _ => false,
+        }
+    }
 }
 
 impl From<SnapshotError> for io::Error {
