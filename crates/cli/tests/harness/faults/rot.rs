@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::super::load::AuditLog;
-use super::super::{Cluster, run};
+use super::super::{Cluster, LONG, run, wait_for};
 use super::{Dice, tool};
 
 /// A part of a node's data folder.
@@ -94,28 +94,37 @@ pub fn flip_near(files: &[PathBuf], bytes: &[u8], distance: usize, bit: u8) {
     for file in files {
         let text = fs::read(file).unwrap();
         for place in find(&text, bytes) {
-            flip(file, place + distance, bit);
+            flip(file, place + distance, bit).unwrap();
             changed += 1;
         }
     }
     assert!(changed > 0);
 }
 
-/// Changes a bit somewhere in a file, but not in the zeros that nobody wrote.
-pub fn flip_somewhere(file: &Path, dice: &mut Dice) {
-    let text = fs::read(file).unwrap();
+/// Changes a bit somewhere in the newest of these files, but not in the zeros that nobody wrote. A
+/// running node may have replaced a file meanwhile, so they are looked up until one is there.
+pub fn flip_somewhere(files: impl Fn() -> Vec<PathBuf>, dice: &mut Dice) {
+    wait_for("a file to change", LONG, || flip_last(&files(), dice));
+}
+
+fn flip_last(files: &[PathBuf], dice: &mut Dice) -> Option<()> {
+    let file = files.last()?;
+    let text = fs::read(file).ok()?;
     let written: Vec<usize> = (0..text.len()).filter(|at| text[*at] != 0).collect();
     let place = written[usize::try_from(dice.below(written.len() as u64)).unwrap()];
-    flip(file, place, u8::try_from(dice.below(8)).unwrap());
+    flip(file, place, u8::try_from(dice.below(8)).unwrap())?;
     eprintln!("changed byte {place} of {} in {}", text.len(), file.display());
+    Some(())
 }
 
 /// In place, so that a process that has the file open sees it.
-fn flip(path: &Path, place: usize, bit: u8) {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+/// None: it is there no more.
+fn flip(path: &Path, place: usize, bit: u8) -> Option<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
     let mut byte = [0];
     file.read_exact_at(&mut byte, place as u64).unwrap();
     file.write_all_at(&[byte[0] ^ (1 << bit)], place as u64).unwrap();
+    Some(())
 }
 
 fn find<'a>(text: &'a [u8], bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
