@@ -116,7 +116,10 @@ async fn a_disk_that_went_back_while_all_were_down_is_caught() {
     stops(&cluster, 3, "went back").await;
     cluster.stop(3).await;
     cluster.commit(1, 100).await;
-    assert!(cluster.node(1).status().audit_size > size);
+    eventually("node 1 has applied all of it", async || {
+        (cluster.node(1).status().audit_size > size).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
