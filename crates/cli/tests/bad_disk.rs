@@ -155,7 +155,7 @@ fn a_full_disk_takes_up_again_when_there_is_room() {
         let pid = cluster.pid(&id);
         disk.fill();
         // What is left in blocks that it has already is used up first.
-        wait_for("the full disk to be felt", LONG, || {
+        wait_for("the full disk to be felt", 10 * LONG, || {
             load.wait_for_more();
             let behind = cluster.own_status(&id).is_none_or(|own| own["detail"] != "");
             behind.then_some(())
