@@ -63,10 +63,11 @@ impl Core {
         }
     }
 
-    /// A node that had better not lead lets the others go first. Not before a leader was heard: when
-    /// all start at once, all of them are sealed.
+    /// A node that had better not lead, or has yet to prove its state, lets the others go first. Not
+    /// before a leader was heard: when all start at once, they are all alike.
     fn reluctance(&self) -> Duration {
-        match self.reluctant.load(Ordering::Relaxed) && self.hearing.has_heard() {
+        let unfit = self.reluctant.load(Ordering::Relaxed) || !self.standing.is_proven();
+        match unfit && self.hearing.has_heard() {
             true => Duration::from_millis(2 * self.config.election_max_ms),
             false => Duration::ZERO,
         }

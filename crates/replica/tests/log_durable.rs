@@ -44,6 +44,19 @@ async fn everything_comes_back_after_reopening() {
 }
 
 #[tokio::test]
+async fn what_was_committed_is_not_truncated() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(folder.path());
+    append(&mut log, (1..=10).map(entry).collect()).await.unwrap();
+    log.save_committed(Some(id(7))).await.unwrap();
+    assert!(log.truncate_after(Some(id(6))).await.is_err());
+    assert!(log.truncate_after(None).await.is_err());
+    assert_eq!(all(&mut log).await.len(), 10);
+    log.truncate_after(Some(id(7))).await.unwrap();
+    assert_eq!(all(&mut log).await.len(), 7);
+}
+
+#[tokio::test]
 async fn truncation_and_purge_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open(folder.path());

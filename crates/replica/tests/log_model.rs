@@ -72,6 +72,11 @@ async fn run(ops: Vec<Op>) {
             }
             Op::Truncate(percent) => {
                 let last = model.at(percent);
+                let committed = model.committed.map(|id| id.index);
+                if last.map(|id| id.index) < committed {
+                    assert!(log.truncate_after(last).await.is_err());
+                    continue;
+                }
                 log.truncate_after(last).await.unwrap();
                 model.entries.retain(|entry| Some(entry.log_id) <= last);
             }

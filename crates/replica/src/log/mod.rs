@@ -310,6 +310,11 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        // Raft never asks for it, unless some member's disk was altered. Then this one stops.
+        let committed = self.memory().head().committed;
+        if let Some(committed) = committed.filter(|id| last.is_none_or(|it| it.index < id.index)) {
+            return Err(refused(format!("{committed} was committed and cannot be truncated")));
+        }
         if let Some(last) = last {
             let found = self.read(last.index..last.index.saturating_add(1), 0).await?;
             if found.first().is_some_and(|entry| entry.log_id != last) {
