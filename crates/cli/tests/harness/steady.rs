@@ -132,7 +132,7 @@ async fn one_client(client: Client, number: usize, progress: Arc<Progress>) -> V
 
 /// All nodes are open and equal; every acknowledged operation is exactly one audit entry at its
 /// revision; every created key is on every node, in the state in which its client left it; every
-/// acknowledged ciphertext opens.
+/// acknowledged ciphertext opens on every node.
 async fn judge(cluster: &Cluster, ops: &[Op]) {
     print(ops);
     let acknowledged = ops.iter().filter(|op| op.acknowledged().is_some()).count();
@@ -210,10 +210,9 @@ async fn assert_keys_and_ciphertexts(
         }
         _ => None,
     });
-    // Each on one node, all nodes in turn.
-    let opens = sealed.zip(nodes.iter().cycle());
+    let opens = sealed.flat_map(|it| nodes.iter().map(move |node| (node, it)));
     stream::iter(opens)
-        .for_each_concurrent(CLIENTS, |((key, plaintext, ciphertext), node)| async move {
+        .for_each_concurrent(CLIENTS, |(node, (key, plaintext, ciphertext))| async move {
             let action = Action::Decrypt { key: key.clone(), ciphertext: ciphertext.clone() };
             let opened = send(node, action).await;
             let answer = opened.acknowledged().unwrap_or_else(|| panic!("{opened:?}")).1;
