@@ -7,7 +7,7 @@
 //! once broke something (`regressions/TARGET/`). `tests/brief.rs` runs each target for a second or
 //! two, the same every time; `scripts/fuzz` runs libFuzzer on them for as long as it is told to.
 //!
-//! What is not here: protocols over several calls, and files that are whole databases (redb, sled).
+//! What is not here: protocols over several calls, and files that are a whole database (sled).
 
 use std::path::PathBuf;
 
