@@ -17,6 +17,7 @@ use conclave_store::{BatchBuilder, Outcome, PushError, Registered, Rejection, Tx
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 
 use crate::applied::Notice;
 use crate::core::{Core, Unanswered};
@@ -24,8 +25,13 @@ use crate::decided::{Decided, ProposeError};
 
 /// Txns that may wait or be in flight; beyond it a node says that it is overloaded.
 pub const QUEUE_MAX: usize = 16_384;
-/// Batches on their way at once: one is being written while one travels and one gathers.
-const BATCHES_IN_FLIGHT_MAX: usize = 3;
+/// Batches on their way at once.
+const BATCHES_IN_FLIGHT_MAX: usize = 4;
+/// While a batch is on its way, the next one goes once it has this many txns ...
+const WORTH_A_BATCH: usize = 64;
+/// ... or this long after the last one went. Many small batches cost all nodes more than they save;
+/// on a long way, waiting for the answer costs more than they do.
+const GATHER_MAX: Duration = Duration::from_millis(10);
 /// A batch not answered by then is proposed again; most leaders that vanish are noticed sooner.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// After nobody took a batch, the next try waits this long, or until there is another leader.
@@ -64,6 +70,7 @@ impl Proposer {
             sent: BTreeMap::new(),
             again: BTreeSet::new(),
             in_flight: 0,
+            last_sent: Instant::now(),
             not_before: Instant::now(),
             stopped: false,
             ends,
@@ -116,6 +123,8 @@ enum Event {
     Ended(Ended),
     /// Somebody else leads now, or nobody.
     LeaderChanged,
+    /// What waits has waited for company long enough.
+    Gathered,
     Tick,
     Stop,
 }
@@ -149,6 +158,7 @@ struct Task {
     /// Of the sent ones, those that are in no batch now.
     again: BTreeSet<Number>,
     in_flight: usize,
+    last_sent: Instant,
     not_before: Instant,
     stopped: bool,
     ends: mpsc::UnboundedSender<Ended>,
@@ -178,6 +188,7 @@ impl Task {
                         Event::LeaderChanged
                     }
                 },
+                () = sleep_until(self.gathered_at().into()), if self.is_gathering() => Event::Gathered,
                 _ = ticks.tick() => Event::Tick,
             };
             self.handle(event);
@@ -220,6 +231,7 @@ impl Task {
                 self.again.extend(open.collect::<Vec<_>>());
             }
             Event::LeaderChanged => self.not_before = Instant::now(),
+            Event::Gathered => {}
             Event::Tick => self.expire(),
             Event::Noticed(Notice::Stop) | Event::Stop => self.stopped = true,
         }
@@ -236,12 +248,13 @@ impl Task {
             return;
         }
         let Some(writer) = self.writer else { return self.register() };
-        while self.in_flight < BATCHES_IN_FLIGHT_MAX {
+        while self.may_send() {
             let (batch, txns) = self.gather(writer);
             if batch.is_empty() {
                 return;
             }
             self.in_flight += 1;
+            self.last_sent = Instant::now();
             let (index, head) = self
                 .core
                 .applied
@@ -249,6 +262,26 @@ impl Task {
             let op = propose_request::Op::Batch(batch.finish(index, head));
             self.spawn(op, |result| Ended::Batch { txns, result });
         }
+    }
+
+    fn may_send(&self) -> bool {
+        let worth_it = self.waiting.len() >= WORTH_A_BATCH || !self.again.is_empty();
+        match self.in_flight {
+            0 => true,
+            BATCHES_IN_FLIGHT_MAX.. => false,
+            _ => worth_it || self.gathered_at() <= Instant::now(),
+        }
+    }
+
+    /// Whether what waits will go without anything else happening.
+    fn is_gathering(&self) -> bool {
+        self.writer.is_some()
+            && !self.waiting.is_empty()
+            && (1..BATCHES_IN_FLIGHT_MAX).contains(&self.in_flight)
+    }
+
+    fn gathered_at(&self) -> Instant {
+        (self.last_sent + GATHER_MAX).max(self.not_before)
     }
 
     /// First what was proposed before, then what waits, until the batch is full.

@@ -344,15 +344,8 @@ impl Replica {
     /// Ends when Raft has stopped, by [`Replica::shutdown`] or because this node must not go on, and
     /// says why.
     pub async fn stopped(&self) -> String {
-        let mut metrics = self.core.raft.metrics();
-        loop {
-            if let Some(why) = self.status().stopped {
-                return why;
-            }
-            if metrics.changed().await.is_err() {
-                return self.status().stopped.unwrap_or_else(|| "Raft has stopped".to_owned());
-            }
-        }
+        self.core.until_stopped().await;
+        self.status().stopped.unwrap_or_else(|| "Raft has stopped".to_owned())
     }
 
     /// Takes a snapshot now, whatever the log's length; done in the background.
