@@ -15,7 +15,6 @@ use conclave_proto::peer::{
 use conclave_proto::raft::Node;
 use conclave_proto::store::MemberChange;
 use conclave_store::{CheckpointNote, GuardDigest, TxnBody};
-use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use tokio::sync::{Mutex, RwLock, mpsc, watch};
 use tokio::task::JoinHandle;

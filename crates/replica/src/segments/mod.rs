@@ -11,6 +11,7 @@ mod read;
 mod scan;
 mod scrub;
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -33,9 +34,25 @@ pub(crate) struct Segments {
     domain: DomainId,
     /// Oldest first; the last one is being written.
     segments: Vec<Segment>,
-    tail: Option<File>,
-    /// Appended but not yet written.
-    pending: Vec<u8>,
+    tail: Option<Tail>,
+    /// Appended but not yet written, in order.
+    pending: VecDeque<Pending>,
+    /// Index after the last step that was handed to the system.
+    written: u64,
+}
+
+/// The last file there is.
+#[derive(Debug)]
+struct Tail {
+    number: u64,
+    file: File,
+}
+
+/// Bytes for the end of one file, which begins with them if it is not there yet.
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    bytes: Vec<u8>,
 }
 
 /// One file, and where in it some of its steps are.
@@ -91,9 +108,13 @@ impl Segments {
         let mut tail = None;
         if let Some(last) = segments.last() {
             let path = path_of(dir, last.number);
-            tail = Some(OpenOptions::new().append(true).open(&path).on(&path)?);
+            let file = OpenOptions::new().append(true).open(&path).on(&path)?;
+            tail = Some(Tail { number: last.number, file });
         }
-        Ok(Self { dir: dir.to_owned(), domain, segments, tail, pending: Vec::new() })
+        let pending = VecDeque::new();
+        let mut opened = Self { dir: dir.to_owned(), domain, segments, tail, pending, written: 0 };
+        opened.written = opened.end();
+        Ok(opened)
     }
 
     /// Index of the step that comes next.
@@ -102,60 +123,63 @@ impl Segments {
     }
 
     /// Appends the next step, which belongs into segment `number`. Nothing is written before
-    /// [`Segments::write`], unless the segment rolls: then the one before is made durable.
+    /// [`Segments::write`].
     pub(crate) fn append(&mut self, number: u64, step: &Step) -> Result<(), SegmentsError> {
         let (current, end) = (self.segments.last().map_or(0, |last| last.number), self.end());
         if step.index != end || number < current || number > current + 1 {
             return Err(SegmentsError::OutOfOrder { index: step.index, number, end, current });
         }
         if number != current {
-            self.roll(number)?;
+            let header = Header { number, first_index: end, domain: self.domain };
+            self.segments.push(Segment::new(number, end));
+            self.pend(number, &segment::encode_header(&header));
         }
         let frame = segment::encode_frame(step);
-        self.pending.extend_from_slice(&frame);
+        self.pend(number, &frame);
         if let Some(last) = self.segments.last_mut() {
             last.count(last.bytes + frame.len() as u64);
         }
         Ok(())
     }
 
-    fn roll(&mut self, number: u64) -> Result<(), SegmentsError> {
-        self.sync()?;
-        let first_index = self.end();
-        let path = path_of(&self.dir, number);
-        let mut file = OpenOptions::new().append(true).create_new(true).open(&path).on(&path)?;
-        let header = Header { number, first_index, domain: self.domain };
-        file.write_all(&segment::encode_header(&header)).on(&path)?;
-        sync_dir(&self.dir).on(&self.dir)?;
-        self.tail = Some(file);
-        self.segments.push(Segment::new(number, first_index));
-        Ok(())
+    fn pend(&mut self, number: u64, bytes: &[u8]) {
+        match self.pending.back_mut() {
+            Some(last) if last.number == number => last.bytes.extend_from_slice(bytes),
+            _ => self.pending.push_back(Pending { number, bytes: bytes.to_vec() }),
+        }
     }
 
     /// Hands what was appended to the system; readable from then on. On a full disk the rest waits
     /// in memory for the next time: replay would write it again after any stop, and a log that
     /// finds no room soon ends the supply.
     pub(crate) fn write(&mut self) -> Result<(), SegmentsError> {
-        let (Some(file), Some(last)) = (&mut self.tail, self.segments.last()) else {
-            return Ok(());
-        };
-        let mut written = 0;
-        while written < self.pending.len() {
-            match file.write(&self.pending[written..]) {
-                Ok(0) => break,
-                Ok(more) => written += more,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_full(&error) => break,
-                Err(error) => return Err(error).on(&path_of(&self.dir, last.number))?,
+        while let Some(next) = self.pending.front_mut() {
+            let path = path_of(&self.dir, next.number);
+            let tail = match self.tail.take() {
+                Some(tail) if tail.number == next.number => tail,
+                before => match roll(before.as_ref(), next.number, &self.dir)? {
+                    Some(tail) => tail,
+                    None => {
+                        self.tail = before;
+                        return Ok(());
+                    }
+                },
+            };
+            let written = write_some(&tail.file, &next.bytes).on(&path)?;
+            self.tail = Some(tail);
+            next.bytes.drain(..written);
+            if !next.bytes.is_empty() {
+                return Ok(());
             }
+            self.pending.pop_front();
         }
-        self.pending.drain(..written);
+        self.written = self.end();
         Ok(())
     }
 
     /// Bytes appended and not yet handed to the system.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.pending.len()
+        self.pending.iter().map(|pending| pending.bytes.len()).sum()
     }
 
     /// Makes everything appended durable.
@@ -166,14 +190,50 @@ impl Segments {
     /// Hands over what is not durable yet, to be made so without keeping others from appending.
     pub(crate) fn unsynced(&mut self) -> Result<Option<Unsynced>, SegmentsError> {
         self.write()?;
-        let (Some(file), Some(last)) = (&self.tail, self.segments.last()) else { return Ok(None) };
-        let path = path_of(&self.dir, last.number);
         if !self.pending.is_empty() {
-            return Err(io::Error::from(ErrorKind::StorageFull)).on(&path)?;
+            return Err(io::Error::from(ErrorKind::StorageFull)).on(&self.dir)?;
         }
-        let file = file.try_clone().on(&path)?;
+        let Some(tail) = &self.tail else { return Ok(None) };
+        let path = path_of(&self.dir, tail.number);
+        let file = tail.file.try_clone().on(&path)?;
         Ok(Some(Unsynced { file, path }))
     }
+}
+
+/// Makes the file before durable and begins the next one, empty; `None` on a full disk.
+fn roll(before: Option<&Tail>, number: u64, dir: &Path) -> Result<Option<Tail>, SegmentsError> {
+    if let Some(Tail { number, file }) = before {
+        file.sync_all().on(&path_of(dir, *number))?;
+    }
+    let path = path_of(dir, number);
+    // It may be there, begun when the disk was full; a start removes what else might be in it.
+    let file = match OpenOptions::new().append(true).create(true).open(&path) {
+        Err(error) if is_full(&error) => return Ok(None),
+        file => file.on(&path)?,
+    };
+    if file.metadata().on(&path)?.len() != 0 {
+        return Err(SegmentsError::Misplaced { file: path });
+    }
+    match sync_dir(dir) {
+        Err(error) if is_full(&error) => return Ok(None),
+        synced => synced.on(dir)?,
+    }
+    Ok(Some(Tail { number, file }))
+}
+
+/// Writes as much as there is room for.
+fn write_some(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_full(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
 }
 
 /// The segment being written; those before it are durable.

@@ -165,3 +165,60 @@ fn files_of_two_histories_do_not_join() {
         Err(SegmentsError::Chain { file, .. }) if file == path_of(dir.path(), 2)
     ));
 }
+
+/// A filesystem in memory that holds so many files.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mounted(files: usize) -> Option<Self> {
+        if std::env::var_os("CONCLAVE_NO_FAULTS").is_some() {
+            eprintln!("!! CONCLAVE_NO_FAULTS is set: a full disk is not tested");
+            return None;
+        }
+        let disk = Self(tempfile::tempdir().unwrap());
+        disk.mount(&format!("size=1m,nr_inodes={}", files + 1));
+        Some(disk)
+    }
+
+    fn grow(&self, files: usize) {
+        self.mount(&format!("remount,nr_inodes={}", files + 1));
+    }
+
+    fn mount(&self, options: &str) {
+        let mut mount = std::process::Command::new("mount");
+        let mounted =
+            mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(self.0.path()).status();
+        assert!(
+            mounted.unwrap().success(),
+            "mounting needs root; CONCLAVE_NO_FAULTS=1 leaves it out"
+        );
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_segment_that_finds_no_room_to_begin_waits_for_it() {
+    let Some(disk) = SmallDisk::mounted(2) else { return };
+    let (steps, ends) = chain(45);
+    let mut segments = Segments::open(disk.0.path(), DOMAIN, ends[0]).unwrap();
+    write(&mut segments, &steps[..15]);
+    write(&mut segments, &steps[15..35]);
+    assert!(segments.pending_bytes() > 0, "the disk was to be full");
+    assert!(segments.unsynced().is_err(), "no snapshot may name what is not on the disk");
+    assert!(matches!(segments.plan(0, 35), Err(SegmentsError::Absent { have: 15, .. })));
+    assert_eq!(read(&segments, 0, 15), &steps[..15]);
+
+    disk.grow(100);
+    write(&mut segments, &steps[35..]);
+    assert_eq!(segments.pending_bytes(), 0);
+    assert_eq!(read(&segments, 0, 45), steps);
+    segments.sync().unwrap();
+    drop(segments);
+    let segments = Segments::open(disk.0.path(), DOMAIN, ends[45]).unwrap();
+    assert_eq!(read(&segments, 0, 45), steps);
+}
