@@ -12,7 +12,7 @@ use crate::snapshot::SnapshotFileError;
 
 /// An AppendEntries call, as a follower takes it.
 pub fn append_entries(request: AppendEntriesRequest) -> bool {
-    crate::service::append_from_proto(request).is_ok()
+    crate::service::parse_append(request).is_ok()
 }
 
 /// A change of members, as the leader takes it.

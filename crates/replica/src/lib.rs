@@ -13,6 +13,7 @@
 //! **Architecture invariant:** nothing here reads a record's content. The store judges commands,
 //! and the audit crate judges steps.
 
+mod append_stream;
 mod applied;
 mod campaign;
 pub mod clock;
@@ -46,6 +47,7 @@ mod status;
 pub mod types;
 mod witness;
 
+pub use append_stream::StillAdmitted;
 pub use applied::{AppliedView, ApplyError, IndexError};
 pub use clock::{SystemClock, WallClock};
 pub use config::{

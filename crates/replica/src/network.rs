@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use conclave_proto::raft as proto;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{BoxStream, Stream, StreamExt};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
@@ -20,6 +22,7 @@ use openraft::{RaftNetworkFactory, RaftNetworkV2};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use crate::append_stream::{self, Appended};
 use crate::clock::{ClusterClock, HEARD_MAX};
 use crate::codec;
 use crate::peers::{PeerClient, Peers};
@@ -63,6 +66,7 @@ impl RaftNetworkFactory<Types> for Network {
 }
 
 /// What is said to one member.
+#[derive(Clone)]
 pub(crate) struct PeerNetwork {
     peers: Arc<Peers>,
     clock: Arc<ClusterClock>,
@@ -73,7 +77,7 @@ pub(crate) struct PeerNetwork {
 }
 
 impl PeerNetwork {
-    fn client(&self) -> Result<PeerClient, Unreachable<Types>> {
+    pub(crate) fn client(&self) -> Result<PeerClient, Unreachable<Types>> {
         self.peers.client(self.target, &self.node).map_err(|status| Unreachable::new(&status))
     }
 
@@ -84,6 +88,33 @@ impl PeerNetwork {
             tracing::error!(peer = self.node.name, error = %went_back, "a peer is not heard");
             Unreachable::new(&went_back)
         })
+    }
+
+    /// An AppendEntries that carries these of its entries.
+    pub(crate) fn append_message(
+        &self,
+        rpc: &AppendEntriesRequest<Types>,
+        entries: Vec<Bytes>,
+    ) -> proto::AppendEntriesRequest {
+        proto::AppendEntriesRequest {
+            vote: Some(codec::vote_to_proto(&rpc.vote)),
+            prev: rpc.prev_log_id.as_ref().map(codec::log_id_to_proto),
+            entries,
+            committed: rpc.leader_commit.as_ref().map(codec::log_id_to_proto),
+            held: Some(self.witness.own()),
+        }
+    }
+
+    /// Takes from an answer what it says of its sender, and gives back what it says of the request.
+    pub(crate) fn hear_append(
+        &self,
+        answer: proto::AppendEntriesResponse,
+    ) -> Result<AppendEntriesResponse<Types>, Unreachable<Types>> {
+        self.hear(answer.held.as_ref())?;
+        if answer.clock_ms != 0 {
+            self.clock.hear(self.target, answer.clock_ms, Instant::now());
+        }
+        append_response_from_proto(answer).map_err(|error| Unreachable::new(&error))
     }
 
     async fn vote_or_pre_vote(
@@ -126,13 +157,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         let heartbeat = entries.is_empty();
         let timeout =
             if heartbeat { option.hard_ttl() } else { option.hard_ttl().max(APPEND_TIMEOUT) };
-        let request = proto::AppendEntriesRequest {
-            vote: Some(codec::vote_to_proto(&rpc.vote)),
-            prev: rpc.prev_log_id.as_ref().map(codec::log_id_to_proto),
-            entries,
-            committed: rpc.leader_commit.as_ref().map(codec::log_id_to_proto),
-            held: Some(self.witness.own()),
-        };
+        let request = self.append_message(&rpc, entries);
         let (clock, target) = (self.clock.clone(), self.target);
         let call = async move {
             let answered = client.append_entries(request).await;
@@ -151,15 +176,24 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         } else {
             within(timeout, call).await?
         };
-        self.hear(answer.held.as_ref())?;
-        let answer =
-            append_response_from_proto(answer).map_err(|error| Unreachable::new(&error))?;
-        Ok(match (answer, sent_to) {
+        Ok(match (self.hear_append(answer)?, sent_to) {
             (AppendEntriesResponse::Success, Some(sent_to)) => {
                 AppendEntriesResponse::PartialSuccess(Some(sent_to))
             }
             (answer, _) => answer,
         })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        let answers = append_stream::send(self.clone(), input, option).boxed();
+        std::future::ready(Ok(answers)).boxed()
     }
 
     async fn vote(
@@ -256,7 +290,7 @@ async fn within<T>(
 }
 
 /// The entries encoded, as far as they fit, at least one. If not all did, also the last that did.
-fn encode_within(
+pub(crate) fn encode_within(
     rpc: &AppendEntriesRequest<Types>,
     bytes_max: usize,
 ) -> (Vec<Bytes>, Option<LogId>) {

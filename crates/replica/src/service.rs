@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::append_stream::{self, StillAdmitted};
 use crate::codec::{self, CodecError};
 use crate::core::Core;
 use crate::malformed::malformed;
@@ -62,16 +63,14 @@ impl ReplicationService {
     }
 }
 
-impl ReplicationService {
-    /// Notes what the sender, who leads or stands under this vote, said of its disk. One that went
-    /// back is not heard: it may lack what it had acknowledged.
-    fn hear(&self, vote: Option<&proto::Vote>, held: Option<&proto::Held>) -> Result<(), Status> {
-        let Some(vote) = vote else { return Ok(()) };
-        self.core.witness.hear(vote.leader, held).map_err(|went_back| {
-            tracing::error!(error = %went_back, "a peer is not heard");
-            Status::failed_precondition(went_back.to_string())
-        })
-    }
+/// Notes what the sender, who leads or stands under this vote, said of its disk. One that went
+/// back is not heard: it may lack what it had acknowledged.
+fn hear(core: &Core, vote: Option<&proto::Vote>, held: Option<&proto::Held>) -> Result<(), Status> {
+    let Some(vote) = vote else { return Ok(()) };
+    core.witness.hear(vote.leader, held).map_err(|went_back| {
+        tracing::error!(error = %went_back, "a peer is not heard");
+        Status::failed_precondition(went_back.to_string())
+    })
 }
 
 #[tonic::async_trait]
@@ -80,18 +79,21 @@ impl Replication for ReplicationService {
         &self,
         request: Request<proto::AppendEntriesRequest>,
     ) -> Result<Response<proto::AppendEntriesResponse>, Status> {
-        let request = self.open(request)?;
-        self.core.standing.check_returned()?;
-        self.hear(request.vote.as_ref(), request.held.as_ref())?;
-        let request = append_from_proto(request).map_err(malformed)?;
-        let leader = request.vote.leader_id;
-        self.core.hearing.hear(leader.term, leader.node_id, Instant::now());
+        let request = append_from_proto(&self.core, self.open(request)?)?;
         let answer = self.core.raft.append_entries(request).await.map_err(stopped)?;
-        Ok(Response::new(proto::AppendEntriesResponse {
-            result: Some(append_to_proto(answer)),
-            clock_ms: self.core.clock.own_ms(),
-            held: Some(self.core.witness.own()),
-        }))
+        Ok(Response::new(append_to_proto(&self.core, answer)))
+    }
+
+    type AppendStreamStream =
+        Pin<Box<dyn futures::Stream<Item = Result<proto::AppendEntriesResponse, Status>> + Send>>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<proto::AppendEntriesRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let admitted = request.extensions().get::<StillAdmitted>().cloned();
+        let requests = self.open(request)?;
+        Ok(Response::new(append_stream::answer(self.core.clone(), admitted, requests).boxed()))
     }
 
     async fn vote(
@@ -100,7 +102,7 @@ impl Replication for ReplicationService {
     ) -> Result<Response<proto::VoteResponse>, Status> {
         let request = self.open(request)?;
         self.core.standing.check_returned()?;
-        self.hear(request.vote.as_ref(), request.held.as_ref())?;
+        hear(&self.core, request.vote.as_ref(), request.held.as_ref())?;
         let vote = vote(request.vote.as_ref(), "VoteRequest.vote")?;
         let last_log_id = request.last_log_id.as_ref().map(codec::log_id_from_proto);
         let mut rpc = VoteRequest::new(vote, last_log_id);
@@ -289,7 +291,20 @@ fn in_answers(steps: Vec<Step>) -> Vec<Vec<Step>> {
     answers
 }
 
+/// An AppendEntries that this replica may hear, from one who may lead it.
 pub(crate) fn append_from_proto(
+    core: &Core,
+    request: proto::AppendEntriesRequest,
+) -> Result<AppendEntriesRequest<Types>, Status> {
+    core.standing.check_returned()?;
+    hear(core, request.vote.as_ref(), request.held.as_ref())?;
+    let request = parse_append(request).map_err(malformed)?;
+    let leader = request.vote.leader_id;
+    core.hearing.hear(leader.term, leader.node_id, Instant::now());
+    Ok(request)
+}
+
+pub(crate) fn parse_append(
     request: proto::AppendEntriesRequest,
 ) -> Result<AppendEntriesRequest<Types>, CodecError> {
     let count = request.entries.len();
@@ -308,7 +323,20 @@ pub(crate) fn append_from_proto(
     })
 }
 
-fn append_to_proto(answer: AppendEntriesResponse<Types>) -> proto::append_entries_response::Result {
+pub(crate) fn append_to_proto(
+    core: &Core,
+    answer: AppendEntriesResponse<Types>,
+) -> proto::AppendEntriesResponse {
+    proto::AppendEntriesResponse {
+        result: Some(append_result_to_proto(answer)),
+        clock_ms: core.clock.own_ms(),
+        held: Some(core.witness.own()),
+    }
+}
+
+fn append_result_to_proto(
+    answer: AppendEntriesResponse<Types>,
+) -> proto::append_entries_response::Result {
     use proto::append_entries_response::Result;
     match answer {
         AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(None) => {

@@ -1,9 +1,10 @@
 //! What the peer listener answers, and to whom.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use conclave_proto::peer::members_server::MembersServer;
+use conclave_replica::StillAdmitted;
 use tonic::service::{InterceptorLayer, Routes};
 use tonic::{Request, Status};
 
@@ -19,24 +20,28 @@ pub(crate) fn router(node: &Arc<Node>, hosted: Option<&Arc<Hosted>>) -> Router {
     if let Some(hosted) = hosted {
         let gate = Arc::downgrade(hosted);
         // The certificate of a node that was removed, or never admitted, is good; its name is not.
-        let guarded = InterceptorLayer::new(move |request: Request<()>| {
-            let hosted = gate.upgrade().ok_or_else(|| unavailable("stopping"))?;
+        let guarded = InterceptorLayer::new(move |mut request: Request<()>| {
             let who = request
                 .extensions()
                 .get::<Connection>()
                 .ok_or_else(|| Status::unauthenticated("no node certificate"))?;
-            if hosted.may_call(who.identity.name()) {
-                Ok(request)
-            } else {
-                Err(Status::permission_denied(format!(
-                    "{} is no member of this domain",
-                    who.identity.name()
-                )))
-            }
+            let (gate, identity) = (gate.clone(), Arc::clone(&who.identity));
+            let check = move || may_call(&gate, identity.name());
+            check()?;
+            request.extensions_mut().insert(StillAdmitted(Arc::new(check)));
+            Ok(request)
         });
         let service =
             tower::ServiceBuilder::new().layer(guarded).service(hosted.replica.services());
         routes = routes.add_service(service);
     }
     routes.into_axum_router()
+}
+
+fn may_call(gate: &Weak<Hosted>, name: &str) -> Result<(), Status> {
+    let hosted = gate.upgrade().ok_or_else(|| unavailable("stopping"))?;
+    if hosted.may_call(name) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!("{name} is no member of this domain")))
 }
