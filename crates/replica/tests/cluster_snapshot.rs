@@ -10,7 +10,7 @@ use common::{Cluster, Tweak, all_steps, commit, eventually, number_of};
 use conclave_replica::Replica;
 
 const SMALL: Tweak = |config| {
-    config.snapshot_every = 50;
+    config.snapshot_every = 10;
     config.segment_bytes = 10_000;
 };
 
