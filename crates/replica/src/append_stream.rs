@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use conclave_proto::raft as proto;
 use futures::stream::{BoxStream, StreamExt, once, unfold};
 use futures::{Stream, TryStreamExt};
@@ -31,6 +32,7 @@ const WINDOW: usize = 4;
 /// A request may take this long: the follower fsyncs before it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
+type Request = AppendEntriesRequest<Types>;
 pub(crate) type Appended = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
 /// Sends all that `input` gives, until it ends or one is not appended.
@@ -40,7 +42,7 @@ pub(crate) fn send<S>(
     option: RPCOption,
 ) -> impl Stream<Item = Appended> + Send
 where
-    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    S: Stream<Item = Request> + Send + Unpin + 'static,
 {
     unfold(Stage::First(input), move |stage| {
         let (network, option) = (network.clone(), option.clone());
@@ -57,7 +59,7 @@ enum Stage<S> {
 
 impl<S> Stage<S>
 where
-    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    S: Stream<Item = Request> + Send + Unpin + 'static,
 {
     async fn step(self, mut network: PeerNetwork, option: RPCOption) -> Option<(Appended, Self)> {
         let mut open = match self {
@@ -107,7 +109,7 @@ struct Sent {
 impl Open {
     async fn open(
         network: PeerNetwork,
-        input: BoxStream<'static, AppendEntriesRequest<Types>>,
+        input: BoxStream<'static, Request>,
     ) -> Result<Self, Unreachable<Types>> {
         let mut client = network.client()?;
         let (sent, unanswered) = mpsc::unbounded_channel();
@@ -157,9 +159,9 @@ impl Open {
 /// The sending half.
 struct Sending {
     network: PeerNetwork,
-    input: BoxStream<'static, AppendEntriesRequest<Types>>,
+    input: BoxStream<'static, Request>,
     /// What did not fit into the message before.
-    rest: Option<AppendEntriesRequest<Types>>,
+    rest: Option<Request>,
     window: Arc<Semaphore>,
     sent: mpsc::UnboundedSender<Sent>,
 }
@@ -167,19 +169,15 @@ struct Sending {
 impl Sending {
     async fn next(&mut self) -> Option<proto::AppendEntriesRequest> {
         let permit = self.window.clone().acquire_owned().await.ok()?;
-        let mut request = match self.rest.take() {
+        let request = match self.rest.take() {
             Some(rest) => rest,
             None => self.input.next().await?,
         };
-        let (entries, cut) = encode_within(&request, APPEND_BYTES);
         let before = request.prev_log_id;
-        let last = cut.or_else(|| last_of(&request));
+        let (request, entries, rest) = fitting(request, APPEND_BYTES);
+        let last = last_of(&request);
         let message = self.network.append_message(&request, entries);
-        if cut.is_some() {
-            request.entries.drain(..message.entries.len());
-            request.prev_log_id = last;
-            self.rest = Some(request);
-        }
+        self.rest = rest;
         let until = Instant::now() + ANSWER_TIMEOUT;
         // Nobody waits for answers any more: nothing more is sent.
         self.sent.send(Sent { before, last, until, _permit: permit }).ok()?;
@@ -187,8 +185,20 @@ impl Sending {
     }
 }
 
+/// A request cut to what fits into one message, its entries as they travel, and what is left over.
+fn fitting(mut request: Request, bytes_max: usize) -> (Request, Vec<Bytes>, Option<Request>) {
+    let (encoded, cut) = encode_within(&request, bytes_max);
+    let rest = cut.map(|last| AppendEntriesRequest {
+        entries: request.entries.split_off(encoded.len()),
+        prev_log_id: Some(last),
+        vote: request.vote,
+        leader_commit: request.leader_commit,
+    });
+    (request, encoded, rest)
+}
+
 /// The last entry a member that has all of this holds, as far as it is known from this.
-fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
+fn last_of(request: &Request) -> Option<LogId> {
     request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }
 
@@ -255,11 +265,41 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self) -> Result<Option<AppendEntriesRequest<Types>>, Status> {
+    async fn next(&mut self) -> Result<Option<Request>, Status> {
         let Some(request) = self.requests.message().await? else { return Ok(None) };
         if let Some(StillAdmitted(check)) = &self.admitted {
             check()?;
         }
         append_from_proto(&self.core, request).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Command, Entry, Leader, Payload, Vote};
+
+    #[test]
+    fn what_does_not_fit_follows_whole_and_in_order() {
+        let leader = Leader { term: 1, node_id: 1 };
+        let entry = |index| Entry {
+            log_id: LogId::new(leader, index),
+            payload: Payload { command: Some(Command(vec![0; 1000].into())), membership: None },
+        };
+        let mut left = Some(AppendEntriesRequest {
+            vote: Vote { leader_id: leader, committed: true },
+            prev_log_id: Some(LogId::new(leader, 6)),
+            entries: (7..12).map(entry).collect(),
+            leader_commit: None,
+        });
+        let mut sent = Vec::new();
+        while let Some(request) = left {
+            let (cut, encoded, rest) = fitting(request, 1_500);
+            assert_eq!(cut.entries.len(), encoded.len());
+            let before = cut.prev_log_id.map(|id| id.index);
+            sent.push((before, last_of(&cut).map(|id| id.index)));
+            left = rest;
+        }
+        assert_eq!(sent, [(Some(6), Some(8)), (Some(8), Some(10)), (Some(10), Some(11))]);
     }
 }
