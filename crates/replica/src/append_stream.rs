@@ -168,10 +168,11 @@ struct Sending {
 
 impl Sending {
     async fn next(&mut self) -> Option<proto::AppendEntriesRequest> {
-        let permit = self.window.clone().acquire_owned().await.ok()?;
-        let request = match self.rest.take() {
-            Some(rest) => rest,
-            None => self.input.next().await?,
+        // The transport lets go of a request's body only when that ends, and openraft's next session
+        // waits for what this one's holds.
+        let (permit, request) = tokio::select! {
+            () = self.sent.closed() => return None,
+            next = Self::take(&self.window, &mut self.rest, &mut self.input) => next?,
         };
         let before = request.prev_log_id;
         let (request, entries, rest) = fitting(request, APPEND_BYTES);
@@ -179,9 +180,22 @@ impl Sending {
         let message = self.network.append_message(&request, entries);
         self.rest = rest;
         let until = Instant::now() + ANSWER_TIMEOUT;
-        // Nobody waits for answers any more: nothing more is sent.
         self.sent.send(Sent { before, last, until, _permit: permit }).ok()?;
         Some(message)
+    }
+
+    /// The next request, once there is room for it.
+    async fn take(
+        window: &Arc<Semaphore>,
+        rest: &mut Option<Request>,
+        input: &mut BoxStream<'static, Request>,
+    ) -> Option<(OwnedSemaphorePermit, Request)> {
+        let permit = Arc::clone(window).acquire_owned().await.ok()?;
+        let request = match rest.take() {
+            Some(rest) => rest,
+            None => input.next().await?,
+        };
+        Some((permit, request))
     }
 }
 
