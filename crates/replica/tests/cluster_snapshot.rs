@@ -4,7 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{Cluster, Tweak, all_steps, commit, eventually, number_of};
 use conclave_replica::Replica;
@@ -92,13 +92,17 @@ async fn a_damaged_history_or_snapshot_stops_the_node() {
     eventually("a snapshot is there", async || cluster.node(1).status().snapshot_index).await;
     cluster.stop(1).await;
     let dir = cluster.data_dir(1);
-    for file in [dir.join("audit/0000000000000001.seg"), newest_snapshot(&dir.join("snapshot"))] {
+    // Looked for when it is its turn: as the node stopped, it may have been taking another.
+    let segment: fn(&Path) -> PathBuf = |dir| dir.join("audit/0000000000000001.seg");
+    for find in [segment, |dir| newest_snapshot(&dir.join("snapshot"))] {
+        let file = find(&dir);
         let bytes = std::fs::read(&file).unwrap();
         let mut flipped = bytes.clone();
         flipped[bytes.len() / 2] ^= 0x40;
         std::fs::write(&file, &flipped).unwrap();
         let message = eventually("the log is closed", async || {
-            let config = cluster.config(1, &dir);
+            let mut config = cluster.config(1, &dir);
+            config.snapshot_every = 1_000_000;
             let message = match Replica::start(config, cluster.links.dialer(1)).await {
                 Err(error) => error.to_string(),
                 Ok(replica) => {
