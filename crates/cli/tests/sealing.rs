@@ -218,7 +218,7 @@ fn encrypt(cluster: &Cluster, at: &str, key: &str) -> Result<Value, String> {
 fn refuses_use(cluster: &Cluster, at: &str, key: &str) {
     let output = cluster
         .cli_at(at)
-        .args(["--timeout", "1", "encrypt", "--key", key, "--in", "/proc/version"])
+        .args(["--timeout", "5", "encrypt", "--key", key, "--in", "/proc/version"])
         .output()
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
