@@ -30,7 +30,8 @@ struct Part {
 
 impl Segments {
     /// Plans to read the steps from `first` up to but not including `end`, cut to
-    /// [`STEPS_PER_READ_MAX`]. What a full disk keeps back is not there yet. What is planned stays readable, as nothing written ever changes.
+    /// [`STEPS_PER_READ_MAX`]. What a full disk keeps back is not there yet. What is planned stays
+    /// readable, as nothing written ever changes.
     pub(crate) fn plan(&self, first: u64, end: u64) -> Result<Reading, SegmentsError> {
         let have = self.written;
         if first > end || end > have {
