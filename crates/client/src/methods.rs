@@ -83,6 +83,16 @@ unary! { cluster:
     Acts add_nodes(AddNodesRequest) -> AddNodesResponse;
     /// Removes a node.
     Acts remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    /// Deals a new root key.
+    Acts rotate_root(RotateRootRequest) -> RotateRootResponse;
+    /// Prepares new operator shares: they count once they are committed.
+    Acts prepare_operator_shares(PrepareOperatorSharesRequest) -> PrepareOperatorSharesResponse;
+    /// Makes the prepared operator shares count.
+    Acts commit_operator_shares(CommitOperatorSharesRequest) -> RotateRootResponse;
+    /// Opens the node that is called with operator shares alone.
+    Acts recover(RecoverRequest) -> RecoverResponse;
+    /// Leaves a node out of a pending dealing.
+    Acts exclude_node(ExcludeNodeRequest) -> ExcludeNodeResponse;
     /// Takes a node out of service, or puts it back.
     Acts drain_node(DrainNodeRequest) -> DrainNodeResponse;
 }

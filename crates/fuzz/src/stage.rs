@@ -6,8 +6,10 @@ use conclave_crypto::{HpkePrivateKey, SeededEntropy};
 use conclave_kms::fields::{PrincipalName, RequestId, Roles};
 use conclave_kms::{Caller, DomainInfo, encode_principal};
 use conclave_proto::{audit, record};
-use conclave_seal::{DomainId, Founding, FoundingInput, OperatorSplit, RaftId, found};
-use conclave_store::{Kind, MemoryStore};
+use conclave_seal::{
+    DomainId, Founding, FoundingInput, OperatorSplit, RaftId, SealKind, ShareEpochs, found,
+};
+use conclave_store::{Kind, MemoryStore, RecordId, View};
 
 pub(crate) const DOMAIN: DomainId = DomainId([7; 16]);
 pub(crate) const ME: RaftId = RaftId(1);
@@ -18,6 +20,7 @@ pub(crate) struct Stage {
     pub(crate) founding: Founding,
     pub(crate) store: MemoryStore,
     pub(crate) domain: DomainInfo,
+    pub(crate) epochs: ShareEpochs,
 }
 
 pub(crate) static STAGE: LazyLock<Stage> = LazyLock::new(|| {
@@ -35,7 +38,7 @@ pub(crate) static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         domain_name: "eu".to_owned(),
         account: ACCOUNT.to_owned(),
         cluster: "test".to_owned(),
-        members: members.collect(),
+        members: members.map(|member| (member, SealKind::Operator)).collect(),
         split: OperatorSplit::new(2, 3).expect("2 of 3 is a split"),
         now_ms: NOW_MS,
         creator: "olga".to_owned(),
@@ -52,7 +55,10 @@ pub(crate) static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         store.write(vec![(id, Some(blob))]);
     }
     let domain = DomainInfo { name: "eu".to_owned(), account: ACCOUNT.to_owned() };
-    Stage { founding, store, domain }
+    let id = RecordId::singleton(Kind::ShareEpoch);
+    let blob = store.blob(&id).ok().flatten().expect("it was founded");
+    let epochs = ShareEpochs::parse(&blob).expect("as founded");
+    Stage { founding, store, domain, epochs }
 });
 
 pub(crate) fn entropy() -> SeededEntropy {

@@ -9,6 +9,9 @@ pub enum Action {
     SealNode,
     DrainNode,
     UndrainNode,
+    RotateRoot,
+    ExcludeNode,
+    DealOperatorShares,
     CreatePrincipal,
     DeletePrincipal,
     ListPrincipals,
@@ -32,12 +35,15 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::AddNodes,
         Self::RemoveNode,
         Self::SealNode,
         Self::DrainNode,
         Self::UndrainNode,
+        Self::RotateRoot,
+        Self::ExcludeNode,
+        Self::DealOperatorShares,
         Self::CreatePrincipal,
         Self::DeletePrincipal,
         Self::ListPrincipals,
@@ -67,6 +73,9 @@ impl Action {
             Self::SealNode => "SealNode",
             Self::DrainNode => "DrainNode",
             Self::UndrainNode => "UndrainNode",
+            Self::RotateRoot => "RotateRoot",
+            Self::ExcludeNode => "ExcludeNode",
+            Self::DealOperatorShares => "DealOperatorShares",
             Self::CreatePrincipal => "CreatePrincipal",
             Self::DeletePrincipal => "DeletePrincipal",
             Self::ListPrincipals => "ListPrincipals",

@@ -16,7 +16,10 @@ impl Action {
             | Self::RemoveNode
             | Self::SealNode
             | Self::DrainNode
-            | Self::UndrainNode => &[Operator],
+            | Self::UndrainNode
+            | Self::RotateRoot
+            | Self::ExcludeNode
+            | Self::DealOperatorShares => &[Operator],
             Self::CreatePrincipal | Self::DeletePrincipal => &[Operator],
             Self::ListPrincipals => &[Operator, Auditor],
             Self::CreateKey

@@ -103,6 +103,9 @@ pub enum AdminAction {
     SealNode,
     DrainNode,
     UndrainNode,
+    RotateRoot,
+    ExcludeNode,
+    DealOperatorShares,
 }
 
 /// A reading of the audit log: authorised and audited here, streamed by the shell.
@@ -143,6 +146,9 @@ impl Request {
                 AdminAction::SealNode => Action::SealNode,
                 AdminAction::DrainNode => Action::DrainNode,
                 AdminAction::UndrainNode => Action::UndrainNode,
+                AdminAction::RotateRoot => Action::RotateRoot,
+                AdminAction::ExcludeNode => Action::ExcludeNode,
+                AdminAction::DealOperatorShares => Action::DealOperatorShares,
             },
             Self::ReadAudit(ReadAudit { export: true, .. }) => Action::ExportAudit,
             Self::ReadAudit(ReadAudit { export: false, .. }) => Action::ListAudit,

@@ -13,12 +13,15 @@ use conclave_proto::{audit, v1};
 use conclave_store::{BlobDigest, Kind, LogIndex, MemoryStore, Outcome, ReadError, RecordId, View};
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
-const TABLE: [(&str, &str); 24] = [
+const TABLE: [(&str, &str); 27] = [
     ("AddNodes", "o"),
     ("RemoveNode", "o"),
     ("SealNode", "o"),
     ("DrainNode", "o"),
     ("UndrainNode", "o"),
+    ("RotateRoot", "o"),
+    ("ExcludeNode", "o"),
+    ("DealOperatorShares", "o"),
     ("CreatePrincipal", "o"),
     ("DeletePrincipal", "o"),
     ("ListPrincipals", "ox"),

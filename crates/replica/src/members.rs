@@ -14,7 +14,7 @@ use conclave_proto::peer::{
     add_learner_response, change_members_response,
 };
 use conclave_proto::store::{MemberChange, command};
-use conclave_store::{GuardDigest, Kind, RecordId, View};
+use conclave_store::{GuardDigest, MAX_GUARDS_PER_TXN, RecordId, View};
 use openraft::ChangeMembers;
 use openraft::LogIdOptionExt;
 use openraft::entry::RaftPayload;
@@ -117,9 +117,8 @@ impl Core {
         let gate = self.gate.clone().write_owned().await;
         let metrics = self.settled().await?;
         self.check_voters(&metrics, &change)?;
-        let planned_on = self.applied.view().guard(&RecordId::singleton(Kind::ShareEpoch));
-        if planned_on != change.planned_on {
-            return refused("the share epoch has changed since this was planned; plan again");
+        if !self.holds(&change.guards) {
+            return refused("a record has changed since this was planned; plan again");
         }
         let removes = metrics.membership_config.voter_ids().any(|id| !change.voters.contains(&id));
         let command = self.stamped(command::Op::MemberChange(change.change)).map_err(
@@ -138,6 +137,12 @@ impl Core {
         let outcome = self.carry_out(request, alone, gate).await?;
         let records_in = if removes { outcome.joint.as_ref() } else { None };
         Ok(records_in.unwrap_or(&outcome.uniform).log_id.index)
+    }
+
+    /// Whether the records still are what the guards say.
+    fn holds(&self, guards: &[(RecordId, Option<GuardDigest>)]) -> bool {
+        let view = self.applied.view();
+        guards.iter().all(|(record, digest)| view.guard(record) == *digest)
     }
 
     /// Runs on even if whoever asked goes away: a change half done must not have its locks taken.
@@ -241,7 +246,7 @@ pub(crate) fn is_well_formed(request: ChangeMembersRequest) -> bool {
 struct Change {
     voters: BTreeSet<RaftId>,
     change: MemberChange,
-    planned_on: Option<GuardDigest>,
+    guards: Vec<(RecordId, Option<GuardDigest>)>,
 }
 
 impl Change {
@@ -251,14 +256,21 @@ impl Change {
             return refused("the new voters must be 1 to 64 Raft ids other than 0");
         }
         let Some(change) = request.change else { return refused("the public records are missing") };
-        let planned_on = match request.share_epoch_digest.as_slice() {
-            [] => None,
-            digest => match GuardDigest::parse(digest) {
-                Ok(digest) => Some(digest),
-                Err(error) => return refused(error.to_string()),
-            },
-        };
-        Ok(Self { voters, change, planned_on })
+        if request.guards.len() > MAX_GUARDS_PER_TXN {
+            return refused(format!("at most {MAX_GUARDS_PER_TXN} records can be guarded"));
+        }
+        let mut guards = Vec::with_capacity(request.guards.len());
+        for guard in &request.guards {
+            let digest = match guard.digest.as_slice() {
+                [] => Ok(None),
+                digest => GuardDigest::parse(digest).map(Some),
+            };
+            let (Ok(record), Ok(digest)) = (RecordId::parse(&guard.record), digest) else {
+                return refused("a guard names no record, or no digest");
+            };
+            guards.push((record, digest));
+        }
+        Ok(Self { voters, change, guards })
     }
 }
 

@@ -13,8 +13,8 @@ use conclave_proto::peer::{
     change_members_response, read_index_response,
 };
 use conclave_proto::raft::Node;
-use conclave_proto::store::MemberChange;
-use conclave_store::{CheckpointNote, GuardDigest, TxnBody};
+use conclave_proto::store::{Guard, MemberChange};
+use conclave_store::{CheckpointNote, GuardDigest, RecordId, TxnBody};
 use openraft::errors::RaftError;
 use tokio::sync::{Mutex, RwLock, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -273,8 +273,8 @@ impl Replica {
     }
 
     /// Changes the voters and, in Raft's own log entry, the public records in `change`.
-    /// `planned_on` is the share-epoch record that the change was planned on, `None` if there was
-    /// none. Gives back the index of the entry that holds the records.
+    /// `guards` are the records that the change was planned on: the leader refuses it if one of them
+    /// is another by now. Gives back the index of the entry that holds the records.
     ///
     /// Asked once: if the leader is lost midway, whether the change took effect is for
     /// [`Replica::status`] to say.
@@ -282,17 +282,21 @@ impl Replica {
         &self,
         voters: &[RaftId],
         change: MemberChange,
-        planned_on: impl Into<Option<GuardDigest>>,
+        guards: &BTreeMap<RecordId, Option<GuardDigest>>,
         deadline: Instant,
     ) -> Result<u64, MembersError> {
         use change_members_response::Result;
         let voters: BTreeSet<RaftId> = voters.iter().copied().collect();
-        let digest = planned_on.into().map(|digest| digest.0.to_vec()).unwrap_or_default();
+        let guard = |(record, digest): (&RecordId, &Option<GuardDigest>)| Guard {
+            record: record.to_bytes().to_vec(),
+            digest: digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+        };
+        let guards: Vec<Guard> = guards.iter().map(guard).collect();
         loop {
             let request = ChangeMembersRequest {
                 voters: voters.iter().copied().collect(),
                 change: Some(change.clone()),
-                share_epoch_digest: digest.clone(),
+                guards: guards.clone(),
             };
             match self.core.ask_leader(request, remaining(deadline)?).await {
                 Ok(answer) => match answer.result {

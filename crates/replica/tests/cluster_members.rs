@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{Cluster, all_steps, eventually, sealed, soon};
@@ -36,7 +37,8 @@ async fn add_learners(cluster: &mut Cluster, via: u64, ids: &[u64]) {
 
 async fn change_voters(cluster: &Cluster, via: u64, voters: &[u64], text: &str) -> u64 {
     eventually("the voters change", async || {
-        match cluster.node(via).change_members(voters, change(text), None, soon()).await {
+        match cluster.node(via).change_members(voters, change(text), &BTreeMap::new(), soon()).await
+        {
             Ok(index) => Some(index),
             Err(MembersError::Refused(why)) => {
                 tracing::info!(%why, "refused");
@@ -102,7 +104,9 @@ async fn what_was_not_planned_on_this_state_is_refused() {
     add_learners(&mut cluster, 1, &[2]).await;
     let node = cluster.node(1);
     let refused = async |voters: &[u64], planned_on: Option<GuardDigest>| {
-        let answer = node.change_members(voters, change("x"), planned_on, soon()).await;
+        let epoch = RecordId::singleton(Kind::ShareEpoch);
+        let guards = BTreeMap::from([(epoch, planned_on)]);
+        let answer = node.change_members(voters, change("x"), &guards, soon()).await;
         let Err(MembersError::Refused(why)) = answer else { panic!("{answer:?}") };
         why
     };
@@ -123,7 +127,10 @@ async fn a_half_done_admission_is_taken_back() {
         cluster.links.isolate(id, true);
     }
     let deadline = std::time::Instant::now() + Duration::from_millis(800);
-    let answer = cluster.node(1).change_members(&[1, 2, 3], change("three"), None, deadline).await;
+    let answer = cluster
+        .node(1)
+        .change_members(&[1, 2, 3], change("three"), &BTreeMap::new(), deadline)
+        .await;
     assert!(matches!(answer, Err(MembersError::OutcomeUnknown(_))), "{answer:?}");
     assert!(cluster.node(1).status().is_joint);
     cluster.stop(1).await;

@@ -1,64 +1,88 @@
-//! A share on its way to its holder: wrapped by the holder's seal first, then encrypted to the key
-//! pair that the holder made for its data folder.
+//! A share on its way to its holder, encrypted to the key pair that the holder made for its data
+//! folder.
 //!
-//! So neither a disk with an enrolment key nor a recorded connection gives a share away: the wrap
-//! still takes the operators.
+//! To a holder under the `operator` seal it comes wrapped, for a sealed node could not wrap it
+//! itself; so neither a disk with an enrolment key nor a recorded connection gives it away: the wrap
+//! still takes the operators. A holder under another seal wraps it itself, so it comes bare.
 
 use conclave_crypto::entropy::Entropy;
-use conclave_crypto::hpke::{self, HpkeError, HpkePrivateKey, HpkePublicKey};
-use conclave_proto::{peer, store};
+use conclave_crypto::hpke::{self, HpkeError, HpkePrivateKey};
+use conclave_crypto::secret::Key;
+use conclave_crypto::sharing::Share;
+use conclave_proto::peer;
+use conclave_proto::seal::{BareShare, DeliveredShare, delivered_share};
+use prost::Message;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::epoch::{ShareEpoch, ShareEpochError};
-use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RaftId};
+use crate::epoch::{ShareEpoch, ShareEpochError, ShareError};
+use crate::ids::{DomainId, EpochNumber, RaftId};
 use crate::labels;
-use crate::wrapped::{WRAPPED_SHARE_LEN_MAX, WrappedShare, WrappedShareError};
+use crate::members::Recipient;
+use crate::operator::NodeSealRoot;
+use crate::wrapped::{SealKind, WRAPPED_SHARE_LEN_MAX, WrappedShare, WrappedShareError};
 
-/// A member's wrapped share, encrypted to it.
+/// A member's share, encrypted to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// To whom.
     pub to: RaftId,
-    /// Of which share epoch.
-    pub epoch: EpochNumber,
-    /// Under which operator key's seal.
-    pub generation: OperatorGeneration,
     /// HPKE.
-    pub encrypted: Vec<u8>,
+    encrypted: Vec<u8>,
+}
+
+/// A share that arrived.
+#[derive(Debug)]
+pub enum Delivered {
+    /// Wrapped for this node's operators.
+    Wrapped(WrappedShare),
+    /// To be wrapped by this node's own seal, and checked against the dealing already.
+    Bare(Share),
 }
 
 impl Delivery {
-    /// Encrypts `share` to the node `to`.
+    /// Encrypts `share` of `epoch` to its holder, who keeps it under `kind` of seal.
     ///
     /// # Errors
     /// [`HpkeError::WeakPublicKey`] if the enrolment key is none that an honest node makes.
-    pub fn seal(
-        to: RaftId,
-        enrolment_key: &HpkePublicKey,
-        share: &WrappedShare,
+    pub fn new(
+        to: &Recipient,
+        kind: SealKind,
+        domain: DomainId,
+        epoch: EpochNumber,
+        share: &Share,
+        seal: &NodeSealRoot,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, HpkeError> {
-        let info = labels::delivery_info(share.domain, share.epoch, to);
-        let encrypted = hpke::hpke_seal(enrolment_key, &info, &[], &share.encode(), entropy)?;
-        Ok(Self { to, epoch: share.epoch, generation: share.generation, encrypted })
+        let share = match kind {
+            SealKind::Operator => {
+                let key = seal.node_key(domain, &to.name);
+                let wrapped = WrappedShare::by_operators(&key, domain, epoch, share, entropy);
+                delivered_share::Share::Wrapped(wrapped.to_proto())
+            }
+            SealKind::Pkcs11 => delivered_share::Share::Bare(BareShare {
+                domain_id: domain.0.to_vec(),
+                epoch: epoch.0,
+                x: share.x.into(),
+                share: share.y.expose().to_vec(),
+            }),
+        };
+        let mut message = DeliveredShare { share: Some(share) };
+        let encoded = Zeroizing::new(message.encode_to_vec());
+        if let Some(delivered_share::Share::Bare(bare)) = &mut message.share {
+            bare.share.zeroize();
+        }
+        let info = labels::delivery_info(domain, epoch, to.raft_id);
+        let encrypted = hpke::hpke_seal(&to.enrolment_key, &info, &[], &encoded, entropy)?;
+        Ok(Self { to: to.raft_id, encrypted })
     }
 
-    /// The call that brings it. `plan` is the dealing as it will be committed.
+    /// The call that brings it.
     pub fn to_request(&self, plan: &ShareEpoch) -> peer::StoreShareRequest {
-        let record = conclave_store::RecordId::singleton(conclave_store::Kind::ShareEpoch);
-        peer::StoreShareRequest {
-            epoch: self.epoch.0,
-            generation: self.generation.0,
-            encrypted: self.encrypted.clone(),
-            plan: Some(store::Write {
-                record: record.to_bytes().to_vec(),
-                op: Some(store::write::Op::Put(plan.encode())),
-            }),
-        }
+        peer::StoreShareRequest { encrypted: self.encrypted.clone(), plan: plan.encode() }
     }
 }
 
-/// The wrapped share and the plan that a call brought; the receiver's side of
-/// [`Delivery::to_request`].
+/// The share and the plan that a call brought; the receiver's side of [`Delivery::to_request`].
 ///
 /// # Errors
 /// [`DeliveryError`].
@@ -67,41 +91,53 @@ pub fn open_request(
     enrolment: &HpkePrivateKey,
     domain: DomainId,
     me: RaftId,
-) -> Result<(WrappedShare, ShareEpoch), DeliveryError> {
-    let plan = match request.plan.as_ref().and_then(|write| write.op.as_ref()) {
-        Some(store::write::Op::Put(blob)) => ShareEpoch::parse(blob)?,
-        _ => return Err(DeliveryError::NoPlan),
-    };
-    let share =
-        open_delivery(enrolment, domain, EpochNumber(request.epoch), me, &request.encrypted)?;
-    if plan.number != share.epoch || request.generation != share.generation.0 {
-        return Err(DeliveryError::Mismatch);
-    }
+) -> Result<(Delivered, ShareEpoch), DeliveryError> {
+    let plan = ShareEpoch::parse(&request.plan)?;
+    let share = open_delivery(enrolment, domain, &plan, me, &request.encrypted)?;
     Ok((share, plan))
 }
 
-/// The wrapped share that was encrypted to this node.
+/// The share of `plan` that was encrypted to this node.
 ///
 /// # Errors
 /// [`DeliveryError`].
 pub fn open_delivery(
     enrolment: &HpkePrivateKey,
     domain: DomainId,
-    epoch: EpochNumber,
+    plan: &ShareEpoch,
     me: RaftId,
     encrypted: &[u8],
-) -> Result<WrappedShare, DeliveryError> {
+) -> Result<Delivered, DeliveryError> {
     if encrypted.len() > WRAPPED_SHARE_LEN_MAX + hpke::OVERHEAD {
         return Err(DeliveryError::NotForMe);
     }
-    let info = labels::delivery_info(domain, epoch, me);
+    let info = labels::delivery_info(domain, plan.number, me);
     let opened =
         hpke::hpke_open(enrolment, &info, &[], encrypted).map_err(|_| DeliveryError::NotForMe)?;
-    let share = WrappedShare::parse(opened.expose())?;
-    if share.domain != domain || share.epoch != epoch {
-        return Err(DeliveryError::Mismatch);
+    let message = DeliveredShare::decode(opened.expose()).map_err(|_| DeliveryError::Mismatch)?;
+    match message.share {
+        Some(delivered_share::Share::Wrapped(wrapped)) => {
+            let share = WrappedShare::from_proto(wrapped)?;
+            if share.domain != domain || share.epoch != plan.number {
+                return Err(DeliveryError::Mismatch);
+            }
+            Ok(Delivered::Wrapped(share))
+        }
+        Some(delivered_share::Share::Bare(mut bare)) => {
+            let y = Key::from_slice(&bare.share);
+            bare.share.zeroize();
+            let (Ok(y), Ok(x)) = (y, u8::try_from(bare.x)) else {
+                return Err(DeliveryError::Mismatch);
+            };
+            if bare.domain_id != domain.0 || bare.epoch != plan.number.0 {
+                return Err(DeliveryError::Mismatch);
+            }
+            let share = Share { x, y };
+            plan.check_share(domain, me, &share)?;
+            Ok(Delivered::Bare(share))
+        }
+        None => Err(DeliveryError::Mismatch),
     }
-    Ok(share)
 }
 
 /// Why a delivered share was not taken.
@@ -114,14 +150,14 @@ pub enum DeliveryError {
     NotForMe,
     /// What came out is no wrapped share.
     #[error(transparent)]
-    Share(#[from] WrappedShareError),
+    Wrapped(#[from] WrappedShareError),
+    /// What came out is not this node's share.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The plan is not readable.
     #[error(transparent)]
     Plan(#[from] ShareEpochError),
-    /// There is no plan.
-    #[error("the share came without the share epoch it belongs to")]
-    NoPlan,
-    /// Share, call and plan speak of different things.
+    /// Share and plan speak of different things.
     #[error("the share does not belong to the share epoch it came with")]
     Mismatch,
 }

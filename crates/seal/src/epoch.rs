@@ -1,8 +1,8 @@
-//! A dealing of the root key: the public share-epoch record, checked, and the shares it describes.
+//! One dealing: a root key of its own, and who holds which share of it.
 //!
 //! The coefficients derive from the root key and the epoch number, so whoever has the root computes
-//! any member's share again. For that very reason a number is dealt once and never again, with other
-//! members or another threshold (see [`crate::dealing`]).
+//! any member's share again. A number is dealt once and never again (see [`crate::dealing`]), so it
+//! names the root key, too.
 
 use conclave_crypto::ed25519::VerifyingKey;
 use conclave_crypto::secret::Key;
@@ -10,20 +10,19 @@ use conclave_crypto::sharing::{self, Share, SharingError};
 use conclave_proto::record;
 use prost::Message;
 
-use crate::ids::{DomainId, EpochNumber, RaftId, RootGeneration};
+use crate::ids::{DomainId, EpochNumber, RaftId};
 use crate::labels;
 use crate::members::MEMBERS_MAX;
+use crate::wrapped::SealKind;
 
-/// The share-epoch record, checked: numbers are not zero, no place or member is named twice, the
-/// threshold can be reached, every verification key is a point.
+/// A dealing, checked: numbers are not zero, no place or member is named twice, the threshold can be
+/// reached, every verification key is a point. The record that holds it is [`crate::ShareEpochs`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareEpoch {
     /// The number of this dealing.
     pub number: EpochNumber,
     /// How many shares make the root key.
     pub threshold: u8,
-    /// Which root key is shared.
-    pub root_generation: RootGeneration,
     /// Who holds a share, in the order of the record.
     pub holders: Vec<Holder>,
     /// What a reconstructed root key is checked against.
@@ -39,8 +38,8 @@ pub struct Holder {
     pub x: u8,
     /// What its share is checked against, and its signatures.
     pub verification_key: VerifyingKey,
-    /// Whether it said that it has stored its share durably.
-    pub acknowledged: bool,
+    /// What it wrapped its share with, once it has said that it stored it durably.
+    pub acknowledged: Option<SealKind>,
 }
 
 /// How many of `voters` are a majority: the threshold of every dealing.
@@ -50,8 +49,7 @@ pub fn majority(voters: usize) -> usize {
 
 impl ShareEpoch {
     /// Deals `root` to `members` in the order of their Raft ids, at x = 1, 2, 3 …; the threshold is
-    /// their majority. All are set down as having acknowledged, because a dealing is committed only
-    /// once they have.
+    /// their majority. None of them has acknowledged yet.
     ///
     /// # Errors
     /// [`DealError`] if there are no members or too many, one is named twice, or a number is 0.
@@ -59,13 +57,12 @@ impl ShareEpoch {
         domain: DomainId,
         number: EpochNumber,
         root: &Key,
-        root_generation: RootGeneration,
         members: &[RaftId],
     ) -> Result<(Self, Vec<(RaftId, Share)>), DealError> {
         if members.is_empty() || members.len() > MEMBERS_MAX {
             return Err(DealError::Members { found: members.len() });
         }
-        if number.0 == 0 || root_generation.0 == 0 {
+        if number.0 == 0 {
             return Err(DealError::NumberZero);
         }
         let mut members = members.to_vec();
@@ -91,11 +88,11 @@ impl ShareEpoch {
                 x: share.x,
                 verification_key: labels::share_signing_key(&share.y, domain, number, share.x)
                     .verifying_key(),
-                acknowledged: true,
+                acknowledged: None,
             })
             .collect();
-        let root_check = *labels::root_check(root, domain, root_generation).expose();
-        let epoch = Self { number, threshold, root_generation, holders, root_check };
+        let root_check = *labels::root_check(root, domain, number).expose();
+        let epoch = Self { number, threshold, holders, root_check };
         Ok((epoch, members.into_iter().zip(shares).collect()))
     }
 
@@ -137,7 +134,7 @@ impl ShareEpoch {
 
     /// Whether `root` is the root key that was dealt, found out in constant time.
     pub fn is_root(&self, domain: DomainId, root: &Key) -> bool {
-        let check = labels::root_check(root, domain, self.root_generation);
+        let check = labels::root_check(root, domain, self.number);
         check.ct_eq(&Key::from_array(Box::new(self.root_check)))
     }
 
@@ -158,32 +155,61 @@ impl ShareEpoch {
         self.holders.iter().find(|holder| holder.raft_id == member)
     }
 
-    /// The record's blob.
+    /// How many holders have acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.holders.iter().filter(|holder| holder.acknowledged.is_some()).count()
+    }
+
+    /// Who has not acknowledged.
+    pub fn missing(&self) -> impl Iterator<Item = RaftId> {
+        let missing = self.holders.iter().filter(|holder| holder.acknowledged.is_none());
+        missing.map(|holder| holder.raft_id)
+    }
+
+    /// Notes that `member` has stored its share, wrapped with `seal`.
+    pub fn acknowledge(&mut self, member: RaftId, seal: SealKind) {
+        if let Some(holder) = self.holders.iter_mut().find(|holder| holder.raft_id == member) {
+            holder.acknowledged = Some(seal);
+        }
+    }
+
+    /// As it is stored and sent.
     pub fn encode(&self) -> Vec<u8> {
+        self.to_proto().encode_to_vec()
+    }
+
+    pub(crate) fn to_proto(&self) -> record::ShareEpoch {
         let holders = self.holders.iter().map(|holder| record::ShareHolder {
             raft_id: holder.raft_id.0,
             x: holder.x.into(),
             verification_key: holder.verification_key.as_bytes().to_vec(),
-            acknowledged: holder.acknowledged,
+            acknowledged: holder.acknowledged.is_some(),
+            seal: holder.acknowledged.map(SealKind::as_str).unwrap_or_default().to_owned(),
         });
         record::ShareEpoch {
             epoch: self.number.0,
             threshold: self.threshold.into(),
-            root_generation: self.root_generation.0,
             holders: holders.collect(),
             root_check: self.root_check.to_vec(),
+            pending: None,
         }
-        .encode_to_vec()
     }
 
-    /// A record's blob, checked.
+    /// A dealing as it came, checked.
     ///
     /// # Errors
     /// [`ShareEpochError`] if it does not describe a dealing.
-    pub fn parse(blob: &[u8]) -> Result<Self, ShareEpochError> {
-        let record = record::ShareEpoch::decode(blob).map_err(|_| ShareEpochError::Encoding)?;
-        if record.epoch == 0 || record.root_generation == 0 {
+    pub fn parse(bytes: &[u8]) -> Result<Self, ShareEpochError> {
+        let message = record::ShareEpoch::decode(bytes).map_err(|_| ShareEpochError::Encoding)?;
+        Self::from_proto(message)
+    }
+
+    pub(crate) fn from_proto(record: record::ShareEpoch) -> Result<Self, ShareEpochError> {
+        if record.epoch == 0 {
             return Err(ShareEpochError::NumberZero);
+        }
+        if record.pending.is_some() {
+            return Err(ShareEpochError::Pending);
         }
         if record.holders.len() > MEMBERS_MAX {
             return Err(ShareEpochError::Holders { found: record.holders.len() });
@@ -208,16 +234,15 @@ impl ShareEpoch {
             }
             let verification_key = VerifyingKey::from_bytes(&holder.verification_key)
                 .map_err(|_| ShareEpochError::VerificationKey { raft_id })?;
-            let acknowledged = holder.acknowledged;
+            let seal = SealKind::parse(&holder.seal);
+            let acknowledged = match (holder.acknowledged, seal) {
+                (false, None) if holder.seal.is_empty() => None,
+                (true, Some(seal)) => Some(seal),
+                _ => return Err(ShareEpochError::Seal { raft_id }),
+            };
             holders.push(Holder { raft_id, x, verification_key, acknowledged });
         }
-        Ok(Self {
-            number: EpochNumber(record.epoch),
-            threshold,
-            root_generation: RootGeneration(record.root_generation),
-            holders,
-            root_check,
-        })
+        Ok(Self { number: EpochNumber(record.epoch), threshold, holders, root_check })
     }
 }
 
@@ -236,8 +261,8 @@ pub enum DealError {
         /// Which one.
         raft_id: RaftId,
     },
-    /// Raft ids, epochs and generations start at 1.
-    #[error("Raft ids, share epochs and root generations start at 1")]
+    /// Raft ids and epochs start at 1.
+    #[error("Raft ids and share epochs start at 1")]
     NumberZero,
     /// The sharing itself refused: a defect.
     #[error(transparent)]
@@ -284,8 +309,17 @@ pub enum ShareEpochError {
     #[error("the share-epoch record cannot be decoded")]
     Encoding,
     /// A number is missing.
-    #[error("the share-epoch record has no epoch or no root generation")]
+    #[error("the share-epoch record has no epoch")]
     NumberZero,
+    /// A pending dealing where none can be, or one that does not come after the complete one.
+    #[error("the share-epoch record has a pending dealing that cannot be")]
+    Pending,
+    /// An acknowledgement without a known seal, or a seal without one.
+    #[error("the share-epoch record does not say what Raft id {raft_id} wrapped its share with")]
+    Seal {
+        /// Whose.
+        raft_id: RaftId,
+    },
     /// More holders than a domain has members.
     #[error("the share-epoch record names {found} holders, the limit is {MEMBERS_MAX}")]
     Holders {

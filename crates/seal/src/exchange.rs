@@ -18,6 +18,7 @@ use conclave_crypto::sharing::Share;
 use conclave_proto::peer::{ReleaseShareRequest, ReleaseShareResponse};
 
 use crate::epoch::ShareEpoch;
+use crate::epochs::ShareEpochs;
 use crate::ids::{DomainId, EpochNumber, RaftId};
 use crate::labels;
 
@@ -126,13 +127,15 @@ impl Giver {
     pub fn challenge(
         &mut self,
         asker: RaftId,
-        epoch: &ShareEpoch,
+        epochs: &ShareEpochs,
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Nonce, Refusal> {
-        self.other_holder(asker, epoch)?;
+        if asker == self.me || !epochs.is_holder(asker) {
+            return Err(Refusal::NotAHolder { raft_id: asker });
+        }
         // Only holders have nonces, so there are never more than members times the limit.
-        self.nonces.retain(|holder, _| epoch.holder(*holder).is_some());
+        self.nonces.retain(|holder, _| epochs.is_holder(*holder));
         let open = self.nonces.entry(asker).or_default();
         if open.len() == NONCES_PER_ASKER {
             open.remove(0);
@@ -143,24 +146,21 @@ impl Giver {
         Ok(nonce)
     }
 
-    /// Judges a request against the committed share epoch. Its nonce is spent, whatever comes out.
+    /// Judges a request against the dealings that count. Its nonce is spent, whatever comes out.
     ///
     /// # Errors
     /// [`Refusal`].
     pub fn check(
         &mut self,
         request: &ReleaseShareRequest,
-        epoch: &ShareEpoch,
+        epochs: &ShareEpochs,
         now_ms: u64,
     ) -> Result<Release, Refusal> {
         let asker = RaftId(request.asker);
         self.spend(asker, &request.nonce, now_ms)?;
-        if request.epoch != epoch.number.0 {
-            return Err(Refusal::OtherEpoch {
-                asked: EpochNumber(request.epoch),
-                committed: epoch.number,
-            });
-        }
+        let asked = EpochNumber(request.epoch);
+        let newest = epochs.newest().number;
+        let epoch = epochs.get(asked).ok_or(Refusal::OtherEpoch { asked, newest })?;
         let verification_key = self.other_holder(asker, epoch)?;
         let own = epoch.holder(self.me).ok_or(Refusal::NotAHolder { raft_id: self.me })?;
         let hpke = HpkePublicKey::from_bytes(&request.hpke_key).map_err(|_| Refusal::Malformed)?;
@@ -262,13 +262,13 @@ pub enum Refusal {
     Nonce,
     /// Asker and giver have not applied the same epoch yet.
     #[error(
-        "asked for share epoch {asked}, committed here is {committed}; wait until both nodes have caught up"
+        "asked for share epoch {asked}, which does not count here, where {newest} is the newest; wait until both nodes have caught up"
     )]
     OtherEpoch {
         /// What the asker has.
         asked: EpochNumber,
-        /// What is committed here.
-        committed: EpochNumber,
+        /// The newest that is committed here.
+        newest: EpochNumber,
     },
     /// A field is out of shape.
     #[error("the request for a share is malformed")]

@@ -21,11 +21,13 @@ use crate::Write;
 use crate::dealing::deliver;
 use crate::delivery::Delivery;
 use crate::epoch::{DealError, ShareEpoch};
-use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RootGeneration};
+use crate::epochs::ShareEpochs;
+use crate::ids::{DomainId, EpochNumber, OperatorGeneration};
 use crate::keyring::Keyring;
-use crate::members::{MembersError, recipients};
+use crate::members::{MembersError, recipients_with_seals};
 use crate::operator::{OperatorKey, OperatorKeyRecord};
 use crate::operator_share::{self, OperatorShareText, OperatorSplit};
+use crate::wrapped::SealKind;
 
 /// The longest name of a domain, in bytes: it stands in ARNs as a region does.
 pub const DOMAIN_NAME_LEN_MAX: usize = 32;
@@ -44,8 +46,8 @@ pub struct FoundingInput {
     pub account: String,
     /// The SPIFFE trust domain.
     pub cluster: String,
-    /// The founders, each with its enrolment key.
-    pub members: Vec<record::Member>,
+    /// The founders, each with its enrolment key, and what it keeps its share under.
+    pub members: Vec<(record::Member, SealKind)>,
     /// How the operator key is split.
     pub split: OperatorSplit,
     /// Cluster time, or the node's own before there is any; milliseconds since the Unix epoch.
@@ -85,33 +87,31 @@ impl Founding {
 pub fn found(input: &FoundingInput, entropy: &mut dyn Entropy) -> Result<Founding, FoundingError> {
     check_names(input)?;
     let domain = input.domain_id;
-    let members = recipients(&input.members)?;
+    let members = recipients_with_seals(&input.members)?;
     let root = Key::generate(entropy);
     let operator =
         OperatorKey { generation: OperatorGeneration(FIRST), key: Key::generate(entropy) };
-    let root_generation = RootGeneration(FIRST);
+    let number = EpochNumber(FIRST);
 
-    let ids: Vec<_> = members.iter().map(|member| member.raft_id).collect();
-    let (epoch, shares) =
-        ShareEpoch::deal(domain, EpochNumber(FIRST), &root, root_generation, &ids)?;
-    let operator_record = OperatorKeyRecord {
-        generation: operator.generation,
-        split: input.split,
-        check: *operator.check(domain).expose(),
-        root_wrap: operator.wrap_root(domain, &root, root_generation, entropy),
-        root_generation,
-    };
+    let ids: Vec<_> = members.iter().map(|(member, _)| member.raft_id).collect();
+    let (epoch, shares) = ShareEpoch::deal(domain, number, &root, &ids)?;
+    let mut operator_record = operator.record(domain, input.split);
+    operator_record.wrap_root(domain, number, &root, entropy)?;
     let operator_shares = operator_share::deal(&operator, domain, input.split, entropy)?
         .iter()
         .map(operator_share::OperatorShare::to_text)
         .collect();
 
     let node_seal = operator.node_seal_root(domain);
-    let deliveries = deliver(&node_seal, domain, epoch.number, &members, &shares, entropy)?;
-    let keyring = Keyring::create(domain, root, root_generation, node_seal, entropy);
+    let deliveries = deliver(&node_seal, domain, number, &members, &shares, entropy)?;
+    let keyring = Keyring::create(domain, root, number, node_seal, entropy);
     let verifier_key = verifier_key(input, &keyring)?;
 
-    let mut records = public_records(input, &epoch, &operator_record, &keyring, &verifier_key);
+    // Nothing is committed before all founders have stored their shares.
+    let mut complete = epoch.clone();
+    members.iter().for_each(|(member, seal)| complete.acknowledge(member.raft_id, *seal));
+    let epochs = ShareEpochs { complete, pending: None };
+    let mut records = public_records(input, &epochs, &operator_record, &keyring, &verifier_key);
     records.extend(keyring.records(entropy));
     records.push(first_operator(input, &keyring, entropy));
     let writes = records.into_iter().map(|(id, blob)| (id, Some(blob))).collect();
@@ -120,12 +120,13 @@ pub fn found(input: &FoundingInput, entropy: &mut dyn Entropy) -> Result<Foundin
 
 fn public_records(
     input: &FoundingInput,
-    epoch: &ShareEpoch,
+    epochs: &ShareEpochs,
     operator: &OperatorKeyRecord,
     keyring: &Keyring,
     verifier_key: &str,
 ) -> Vec<(RecordId, Vec<u8>)> {
-    let mut members = input.members.clone();
+    let members = input.members.iter().map(|(member, _)| member.clone());
+    let mut members: Vec<record::Member> = members.collect();
     members.sort_by_key(|member| member.raft_id);
     let domain = record::Domain {
         id: input.domain_id.0.to_vec(),
@@ -138,12 +139,12 @@ fn public_records(
         intake: keyring.intake_public().as_bytes().to_vec(),
         audit_verifier: verifier_key.to_owned(),
     };
-    let counter = record::ShareCounter { last_dealt: epoch.number.0 };
+    let counter = record::ShareCounter { last_dealt: epochs.complete.number.0 };
     [
         (Kind::Domain, domain.encode_to_vec()),
         (Kind::Members, record::Members { members, former: Vec::new() }.encode_to_vec()),
         (Kind::Admissions, record::Admissions::default().encode_to_vec()),
-        (Kind::ShareEpoch, epoch.encode()),
+        (Kind::ShareEpoch, epochs.encode()),
         (Kind::ShareCounter, counter.encode_to_vec()),
         (Kind::OperatorKey, operator.encode()),
         (Kind::PublicKeys, keys.encode_to_vec()),

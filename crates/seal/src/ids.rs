@@ -71,10 +71,6 @@ number! {
     EpochNumber
 }
 number! {
-    /// Which root key this is, from 1.
-    RootGeneration
-}
-number! {
     /// Which operator key this is, from 1.
     OperatorGeneration
 }

@@ -22,11 +22,13 @@ use prost::Message;
 pub use entries::{EntryError, OpenedEntry, seal_entry_to_intake};
 pub use load::KeyringError;
 
-use crate::epoch::{ShareEpoch, ShareError};
-use crate::ids::{DomainId, OperatorGeneration, RaftId, RootGeneration};
+use crate::delivery::Delivery;
+use crate::epoch::ShareEpoch;
+use crate::ids::{DomainId, EpochNumber, OperatorGeneration};
 use crate::labels;
+use crate::members::Recipient;
 use crate::operator::NodeSealRoot;
-use crate::wrapped::WrappedShare;
+use crate::wrapped::SealKind;
 
 /// The format of sealed blobs.
 pub const SEALED_BLOB_FORMAT: u32 = 1;
@@ -38,7 +40,7 @@ pub const ANSWER_LEN_MAX: usize = 256 - 4 - aead::OVERHEAD;
 pub struct Keyring {
     domain: DomainId,
     root: Key,
-    root_generation: RootGeneration,
+    root_epoch: EpochNumber,
     current: u32,
     domain_keys: BTreeMap<u32, Key>,
     secrets: Secrets,
@@ -62,14 +64,37 @@ impl Keyring {
         self.domain
     }
 
-    /// The root key: an open node deals shares of it.
+    /// The root key it was opened with. After a new one was dealt, that is an older one until the
+    /// node has put the new one together; the domain keys are the same under either.
     pub fn root(&self) -> &Key {
         &self.root
     }
 
-    /// Which root key that is.
-    pub fn root_generation(&self) -> RootGeneration {
-        self.root_generation
+    /// The share epoch whose root key that is.
+    pub fn root_epoch(&self) -> EpochNumber {
+        self.root_epoch
+    }
+
+    /// Whether the record wraps exactly the domain keys that are here.
+    pub(crate) fn has_domain_keys(&self, keys: &record::DomainKeys) -> bool {
+        keys.current == self.current
+            && keys.wraps.iter().all(|wrap| self.domain_keys.contains_key(&wrap.epoch))
+    }
+
+    /// Every domain key under the root key of `epoch`.
+    pub(crate) fn wrap_domain_keys(
+        &self,
+        root: &Key,
+        epoch: EpochNumber,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<record::DomainKeyWrap> {
+        let wrap_key = labels::domain_wrap_key(root, self.domain, epoch);
+        let wraps = self.domain_keys.iter().map(|(&number, key)| {
+            let aad = labels::domain_key_aad(self.domain, number, epoch);
+            let wrapped = aead::seal(&wrap_key, entropy, &aad, key.expose());
+            record::DomainKeyWrap { epoch: number, share_epoch: epoch.0, wrapped }
+        });
+        wraps.collect()
     }
 
     /// The newest node-seal root: what new shares are wrapped under.
@@ -87,22 +112,23 @@ impl Keyring {
         self.secrets.intake.public()
     }
 
-    /// The share of `me` in `plan`, computed from the root key and wrapped for its own disk: what an
-    /// open member does instead of waiting for a delivery.
-    ///
-    /// # Errors
-    /// [`ShareError`] if the plan is of another root key, or does not name it.
-    pub fn wrap_own_share(
+    /// The node-seal root of an operator generation: what nodes with shares under it unwrap them with.
+    pub fn node_seal_root_of(&self, generation: OperatorGeneration) -> Option<&NodeSealRoot> {
+        self.secrets.node_seal.get(&generation)
+    }
+
+    /// The share of `member` in `epoch`, on its way to it; none if this is not that epoch's root key,
+    /// or `member` no holder.
+    pub fn deliver(
         &self,
-        plan: &ShareEpoch,
-        me: RaftId,
-        name: &str,
+        epoch: &ShareEpoch,
+        member: &Recipient,
+        kind: SealKind,
         entropy: &mut dyn Entropy,
-    ) -> Result<WrappedShare, ShareError> {
-        let share = plan.share_of(self.domain, &self.root, me)?;
-        let seal = self.node_seal_root().ok_or(ShareError::Wrong { raft_id: me })?;
-        let key = seal.node_key(self.domain, name);
-        Ok(WrappedShare::wrap(&key, self.domain, plan.number, &share, entropy))
+    ) -> Option<Delivery> {
+        let share = epoch.share_of(self.domain, &self.root, member.raft_id).ok()?;
+        let seal = self.node_seal_root()?;
+        Delivery::new(member, kind, self.domain, epoch.number, &share, seal, entropy).ok()
     }
 
     /// Seals a record's plaintext under the current domain key; the blob belongs under `id` alone.

@@ -10,10 +10,10 @@
 //! |---|---|---|
 //! | share coefficients, 32·(t−1) bytes | root key | `conclave/share/v1` domain epoch |
 //! | share verification seed (Ed25519) | the share's y | `conclave/share-verify/v1` domain epoch x |
-//! | root check | root key | `conclave/root-check/v1` domain root-generation |
-//! | domain wrap key | root key | `conclave/domain-wrap/v1` domain root-generation |
+//! | root check | root key | `conclave/root-check/v1` domain epoch |
+//! | domain wrap key | root key | `conclave/domain-wrap/v1` domain epoch |
 //! | operator check | operator key | `conclave/operator-check/v1` domain generation |
-//! | recovery wrap key | operator key | `conclave/recovery/v1` domain generation |
+//! | recovery private key (X25519) | operator key | `conclave/recovery/v1` domain generation |
 //! | node-seal root | operator key | `conclave/node-seal/v1` domain generation |
 //! | node-seal key | node-seal root | `conclave/node-seal-key/v1` domain generation len·name |
 //! | token key | index key | `conclave/token-key/v1` domain |
@@ -22,8 +22,8 @@
 //! |---|---|
 //! | record, AAD | `conclave/record/v1` domain kind id(16) format(4) |
 //! | answer of a token, AAD | `conclave/answer/v1` domain domain-key-epoch(4) token(32) |
-//! | domain key wrap, AAD | `conclave/domain-key/v1` domain domain-key-epoch(4) root-generation |
-//! | root wrap, AAD | `conclave/root-wrap/v1` domain generation root-generation |
+//! | domain key wrap, AAD | `conclave/domain-key/v1` domain domain-key-epoch(4) epoch |
+//! | root wrap, HPKE info | `conclave/root-wrap/v1` domain generation epoch |
 //! | wrapped share, AAD | `conclave/wrapped-share/v1` domain epoch x generation len·seal len·name |
 //! | share on its way to a node, HPKE info | `conclave/share-delivery/v1` domain epoch raft-id |
 //! | asking for a share, signed | `conclave/share-ask/v1` len·role len·domain len·epoch len·asker len·giver len·nonce len·hpke-key |
@@ -44,7 +44,7 @@ use conclave_crypto::ed25519::SigningKey;
 use conclave_crypto::secret::{Key, Secret};
 use conclave_crypto::{hkdf, sharing};
 
-use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RaftId, RootGeneration};
+use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RaftId};
 
 /// The coefficients of a dealing, in the layout that [`sharing::deal`] takes.
 pub(crate) fn share_coefficients(
@@ -71,12 +71,12 @@ pub(crate) fn share_signing_key(
 }
 
 /// The check value of a root key, as a [`Key`] for its constant-time comparison.
-pub(crate) fn root_check(root: &Key, domain: DomainId, generation: RootGeneration) -> Key {
-    hkdf::derive(root, &[b"conclave/root-check/v1", &domain.0, &generation.bytes()])
+pub(crate) fn root_check(root: &Key, domain: DomainId, epoch: EpochNumber) -> Key {
+    hkdf::derive(root, &[b"conclave/root-check/v1", &domain.0, &epoch.bytes()])
 }
 
-pub(crate) fn domain_wrap_key(root: &Key, domain: DomainId, generation: RootGeneration) -> Key {
-    hkdf::derive(root, &[b"conclave/domain-wrap/v1", &domain.0, &generation.bytes()])
+pub(crate) fn domain_wrap_key(root: &Key, domain: DomainId, epoch: EpochNumber) -> Key {
+    hkdf::derive(root, &[b"conclave/domain-wrap/v1", &domain.0, &epoch.bytes()])
 }
 
 pub(crate) fn operator_check(key: &Key, domain: DomainId, generation: OperatorGeneration) -> Key {
@@ -114,19 +114,15 @@ pub(crate) fn answer_aad(domain: DomainId, key_epoch: u32, token: &[u8; 32]) -> 
     [b"conclave/answer/v1", &domain.0[..], &key_epoch.to_be_bytes(), token].concat()
 }
 
-pub(crate) fn domain_key_aad(
-    domain: DomainId,
-    key_epoch: u32,
-    generation: RootGeneration,
-) -> Vec<u8> {
+pub(crate) fn domain_key_aad(domain: DomainId, key_epoch: u32, epoch: EpochNumber) -> Vec<u8> {
     let label: &[u8] = b"conclave/domain-key/v1";
-    [label, &domain.0, &key_epoch.to_be_bytes(), &generation.bytes()].concat()
+    [label, &domain.0, &key_epoch.to_be_bytes(), &epoch.bytes()].concat()
 }
 
-pub(crate) fn root_wrap_aad(
+pub(crate) fn root_wrap_info(
     domain: DomainId,
     operator: OperatorGeneration,
-    root: RootGeneration,
+    root: EpochNumber,
 ) -> Vec<u8> {
     let label: &[u8] = b"conclave/root-wrap/v1";
     [label, &domain.0, &operator.bytes(), &root.bytes()].concat()

@@ -4,17 +4,15 @@
 //! Pure: no disk, no network, no clock, no randomness of its own. The server keeps files, sends
 //! messages and proposes txns; this crate says what goes into them and judges what comes back.
 //!
-//! Not here yet: replacing the root key, re-dealing operator shares, the `pkcs11` seal. Records
-//! carry root generation, operator generation and acknowledgements all the same, so that a later
-//! version reads what this one wrote.
-//!
-//! Start reading at [`labels`], which lists every derivation; then [`ShareEpoch`] (a dealing),
+//! Start reading at [`labels`], which lists every derivation; then [`ShareEpoch`] (a dealing) and
+//! [`ShareEpochs`] (those that count),
 //! [`founding`] and [`dealing`] (how one comes about), [`exchange`] (how members put one together)
 //! and [`NodeSeal`] (one node's way from sealed to open).
 
 pub mod dealing;
 pub mod delivery;
 pub mod epoch;
+pub mod epochs;
 pub mod exchange;
 pub mod founding;
 pub mod ids;
@@ -31,13 +29,14 @@ pub mod wrapped;
 /// A record and its new blob; `None` deletes. As a txn of the store takes it.
 pub type Write = (conclave_store::RecordId, Option<Vec<u8>>);
 
-pub use dealing::Dealing;
-pub use delivery::Delivery;
+pub use dealing::{Dealing, Ground};
+pub use delivery::{Delivered, Delivery};
 pub use epoch::ShareEpoch;
+pub use epochs::ShareEpochs;
 pub use founding::{Founding, FoundingInput, found};
-pub use ids::{DomainId, EpochNumber, OperatorGeneration, RaftId, RootGeneration};
+pub use ids::{DomainId, EpochNumber, OperatorGeneration, RaftId};
 pub use keyring::{Keyring, seal_entry_to_intake};
 pub use node::{Effect, NodeSeal, SealState};
 pub use operator::{OperatorKey, OperatorKeyRecord};
 pub use operator_share::{OperatorShareText, OperatorSplit};
-pub use wrapped::WrappedShare;
+pub use wrapped::{SealKind, WrappedShare};

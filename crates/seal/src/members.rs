@@ -6,6 +6,7 @@ use conclave_crypto::hpke::HpkePublicKey;
 use conclave_proto::record;
 
 use crate::ids::RaftId;
+use crate::wrapped::SealKind;
 
 /// The most members of a domain. Far beyond any sensible number of voters, and small enough that
 /// a dealing stays one small record.
@@ -54,6 +55,22 @@ pub fn recipients(members: &[record::Member]) -> Result<Vec<Recipient>, MembersE
     }
     checked.sort_by_key(|recipient| recipient.raft_id);
     Ok(checked)
+}
+
+/// As [`recipients`], each with what it keeps its share under.
+///
+/// # Errors
+/// As [`recipients`].
+pub fn recipients_with_seals(
+    members: &[(record::Member, SealKind)],
+) -> Result<Vec<(Recipient, SealKind)>, MembersError> {
+    let records: Vec<record::Member> = members.iter().map(|(member, _)| member.clone()).collect();
+    let seal_of = |recipient: &Recipient| {
+        let found = members.iter().find(|(member, _)| member.raft_id == recipient.raft_id.0);
+        found.map_or(SealKind::Operator, |(_, seal)| *seal)
+    };
+    let recipients = recipients(&records)?.into_iter();
+    Ok(recipients.map(|recipient| (recipient.clone(), seal_of(&recipient))).collect())
 }
 
 /// Why a list of members was refused.

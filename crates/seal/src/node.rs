@@ -5,13 +5,13 @@
 //! if it cannot, it stops the node. What a crash loses is everything but the persisted shares and
 //! the applied records, and with those [`NodeSeal::new`] begins again.
 //!
-//! Shares are kept by two rules. A share of a plan is kept until a newer epoch is committed, for
-//! nobody knows here whether the plan was. A share of an older epoch goes once a newer one is
-//! committed *and* this node has its share of that, or holds none by right.
+//! Shares are kept by two rules. A share of a plan is kept until a newer dealing is committed, for
+//! nobody knows here whether the plan was. A share of an older dealing goes once a newer one is
+//! complete *and* this node has its share of that, or holds none by right.
 
 mod errors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::Share;
@@ -19,10 +19,11 @@ use conclave_crypto::sharing::Share;
 pub use errors::{CollectError, StoreShareError, UnsealError};
 
 use crate::epoch::ShareEpoch;
-use crate::ids::{DomainId, EpochNumber, RaftId};
-use crate::operator::{NodeSealKey, OperatorKeyRecord};
+use crate::epochs::ShareEpochs;
+use crate::ids::{DomainId, EpochNumber, OperatorGeneration, RaftId};
+use crate::operator::{NodeSealKey, OperatorKey, OperatorKeyRecord};
 use crate::pool::{OperatorSharePool, Progress};
-use crate::wrapped::WrappedShare;
+use crate::wrapped::{SealKind, UnwrapError, Wrap, WrappedShare};
 
 /// The most shares kept at once: each unfinished plan costs one until the next finished one.
 pub const SHARES_KEPT_MAX: usize = 1024;
@@ -47,6 +48,11 @@ impl SealState {
             Self::Open => "open",
         }
     }
+
+    /// The state of that name, if there is one.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Sealed, Self::ShareReady, Self::Open].into_iter().find(|s| s.as_str() == name)
+    }
 }
 
 /// What the caller has to do.
@@ -59,17 +65,20 @@ pub enum Effect {
         /// The file's content.
         bytes: Vec<u8>,
     },
-    /// Remove the files of all epochs below this one.
-    DeleteSharesBelow(EpochNumber),
-    /// Ask these members for their shares, again and again until the state changes.
-    AskForShares {
+    /// Remove the file of that epoch, and what wrapped it in the token if `seal` says so.
+    DeleteShare {
         /// Of which epoch.
         epoch: EpochNumber,
-        /// Whom: every other holder whose share is not here yet.
-        of: Vec<RaftId>,
+        /// What it was wrapped with.
+        seal: SealKind,
     },
-    /// The root key: open the keyring.
-    Opened(Key),
+    /// A root key that counts: open the keyring with it.
+    Opened {
+        /// Of which epoch.
+        epoch: EpochNumber,
+        /// The key.
+        root: Key,
+    },
     /// This node is no member any more: drop the keyring.
     DropKeyring,
 }
@@ -83,21 +92,25 @@ pub struct NodeSeal {
     /// By epoch, as the disk holds them.
     shares: BTreeMap<EpochNumber, WrappedShare>,
     /// The committed records, as far as this node has applied them.
-    epoch: Option<ShareEpoch>,
+    epochs: Option<ShareEpochs>,
     operator: Option<OperatorKeyRecord>,
     pool: OperatorSharePool,
-    unlocked: Option<Unlocked>,
+    /// Sealed by order: the token is not asked until an operator says so.
+    held: bool,
+    memory: Memory,
 }
 
-/// What a node has in memory once its operators were there.
-#[derive(Debug)]
-struct Unlocked {
-    /// Unwraps the shares of later epochs too, without a ceremony.
-    node_key: NodeSealKey,
-    own: Option<Share>,
-    /// Others' shares of the committed epoch, verified; gone as soon as the node is open.
-    collected: BTreeMap<RaftId, Share>,
-    open: bool,
+/// What is gone with a restart or a sealing.
+#[derive(Debug, Default)]
+struct Memory {
+    /// What unwraps shares under the operator seal: had from the operators, or from the keyring.
+    node_keys: BTreeMap<OperatorGeneration, NodeSealKey>,
+    /// This node's own shares, of dealings that count and of plans, unwrapped and verified.
+    own: BTreeMap<EpochNumber, Share>,
+    /// Others' shares of dealings that count, verified; gone as soon as their root key is made.
+    collected: BTreeMap<EpochNumber, BTreeMap<RaftId, Share>>,
+    /// The dealings whose root keys were handed out.
+    opened: BTreeSet<EpochNumber>,
 }
 
 impl NodeSeal {
@@ -114,19 +127,22 @@ impl NodeSeal {
             me,
             name,
             shares,
-            epoch: None,
+            epochs: None,
             operator: None,
             pool: OperatorSharePool::default(),
-            unlocked: None,
+            held: false,
+            memory: Memory::default(),
         }
     }
 
     /// How far the node is.
     pub fn state(&self) -> SealState {
-        match &self.unlocked {
-            Some(unlocked) if unlocked.open => SealState::Open,
-            Some(unlocked) if unlocked.own.is_some() => SealState::ShareReady,
-            _ => SealState::Sealed,
+        if !self.memory.opened.is_empty() {
+            SealState::Open
+        } else if self.counting().any(|epoch| self.memory.own.contains_key(&epoch.number)) {
+            SealState::ShareReady
+        } else {
+            SealState::Sealed
         }
     }
 
@@ -135,32 +151,95 @@ impl NodeSeal {
         self.pool.len()
     }
 
-    /// The committed epoch and this node's own share of it: what it proves with, and what it gives.
-    pub fn own_share(&self) -> Option<(&ShareEpoch, &Share)> {
-        Some((self.epoch.as_ref()?, self.unlocked.as_ref()?.own.as_ref()?))
+    /// This node's own share of a dealing: what it proves with, and what it gives.
+    pub fn own_share(&self, of: EpochNumber) -> Option<&Share> {
+        self.memory.own.get(&of)
+    }
+
+    /// The dealings to ask the other holders' shares of, the newest first. None once the newest
+    /// dealing's root key is here.
+    pub fn wanted(&self) -> Vec<&ShareEpoch> {
+        let newest = self.epochs.as_ref().map(|epochs| epochs.newest().number);
+        if newest.is_none_or(|newest| self.memory.opened.contains(&newest)) {
+            return Vec::new();
+        }
+        let Memory { own, opened, .. } = &self.memory;
+        let is_wanted = |epoch: &&ShareEpoch| {
+            own.contains_key(&epoch.number) && !opened.contains(&epoch.number)
+        };
+        let mut wanted: Vec<&ShareEpoch> = self.counting().filter(is_wanted).collect();
+        wanted.reverse();
+        wanted
+    }
+
+    /// The share to give to this node's token next; none while the node is sealed by order.
+    pub fn to_unwrap(&self) -> Option<&WrappedShare> {
+        let locked = |share: &&WrappedShare| {
+            share.wrap == Wrap::Pkcs11 && !self.memory.own.contains_key(&share.epoch)
+        };
+        let mut counting = self.counting().filter_map(|epoch| self.shares.get(&epoch.number));
+        counting.rfind(locked).filter(|_| !self.held)
+    }
+
+    /// A share to wrap anew, because it is not under `kind`; once the node is open.
+    pub fn to_rewrap(&self, kind: SealKind) -> Option<(EpochNumber, &Share)> {
+        let other = |share: &&WrappedShare| share.wrap.kind() != kind;
+        let mut counting = self.counting().filter_map(|epoch| self.shares.get(&epoch.number));
+        let epoch = counting.rfind(other)?.epoch;
+        let own = self.memory.own.get(&epoch).filter(|_| self.state() == SealState::Open)?;
+        Some((epoch, own))
+    }
+
+    /// What this node's share of that dealing is wrapped with, if it is on its disk.
+    pub fn sealed_with(&self, epoch: EpochNumber) -> Option<SealKind> {
+        self.shares.get(&epoch).map(|share| share.wrap.kind())
+    }
+
+    /// Whether the token's key of that epoch wraps nothing any more. That of a dealing still to be
+    /// committed may be about to.
+    pub fn is_token_key_gone(&self, epoch: EpochNumber) -> bool {
+        match self.shares.get(&epoch) {
+            Some(share) => share.wrap != Wrap::Pkcs11,
+            None => self.epochs.as_ref().is_some_and(|epochs| {
+                let newest = epochs.newest();
+                epoch < newest.number || epoch == newest.number && newest.holder(self.me).is_none()
+            }),
+        }
     }
 
     /// Why the node is not open, for status; empty if it is.
     pub fn waits_for(&self) -> String {
-        let Some(epoch) = &self.epoch else {
+        let Some(epochs) = &self.epochs else {
             return "waiting for the domain's records".to_owned();
         };
-        match (self.state(), &self.unlocked) {
+        let newest = epochs.newest().number;
+        let usable = epochs.each().filter_map(|epoch| self.shares.get(&epoch.number)).last();
+        match (self.state(), usable) {
             (SealState::Open, _) => String::new(),
-            (SealState::ShareReady, Some(unlocked)) => format!(
-                "has {} of {} shares of epoch {}",
-                unlocked.collected.len() + 1,
-                epoch.threshold,
-                epoch.number
-            ),
-            _ if self.shares.range(epoch.number..).any(|(number, _)| *number > epoch.number) => {
+            (SealState::ShareReady, _) => {
+                let progress = |epoch: &ShareEpoch| {
+                    let others = self.memory.collected.get(&epoch.number).map_or(0, BTreeMap::len);
+                    let (threshold, number) = (epoch.threshold, epoch.number);
+                    format!("has {} of {threshold} shares of epoch {number}", others + 1)
+                };
+                self.wanted().into_iter().map(progress).collect::<Vec<_>>().join(", ")
+            }
+            (SealState::Sealed, None) if self.shares.range(newest..).next().is_some() => {
                 "has a share of a later epoch: catching up, or not a voter yet".to_owned()
             }
-            _ if epoch.holder(self.me).is_none() => "holds no share: not a member yet".to_owned(),
-            _ if !self.shares.contains_key(&epoch.number) => {
-                format!("lacks its share of epoch {}: enrol the node anew", epoch.number)
+            (SealState::Sealed, None) if !epochs.is_holder(self.me) => {
+                "holds no share: not a member yet".to_owned()
             }
-            _ => "waiting for operator shares".to_owned(),
+            (SealState::Sealed, None) => {
+                format!("lacks its share of epoch {newest}: enrol the node anew")
+            }
+            (SealState::Sealed, Some(_)) if self.held => {
+                "sealed by order: restart it, or enter operator shares, to end that".to_owned()
+            }
+            (SealState::Sealed, Some(share)) => match share.wrap.kind() {
+                SealKind::Operator => "waiting for operator shares".to_owned(),
+                SealKind::Pkcs11 => "waiting for its HSM".to_owned(),
+            },
         }
     }
 
@@ -170,32 +249,40 @@ impl NodeSeal {
     }
 
     /// A share-epoch record was applied, or is found applied at a start.
-    pub fn epoch_changed(&mut self, epoch: ShareEpoch) -> Vec<Effect> {
-        if self.epoch.as_ref().is_some_and(|known| known.number >= epoch.number) {
+    pub fn epochs_changed(&mut self, epochs: ShareEpochs) -> Vec<Effect> {
+        let complete = epochs.complete.number;
+        if self.epochs.as_ref().is_some_and(|known| known.complete.number > complete) {
             return Vec::new();
         }
-        let number = epoch.number;
-        let is_holder = epoch.holder(self.me).is_some();
         let mut effects = Vec::new();
-        if !is_holder && self.unlocked.is_some() {
+        if !epochs.is_holder(self.me) && self.state() != SealState::Sealed {
             self.seal_now();
             effects.push(Effect::DropKeyring);
         }
-        self.epoch = Some(epoch);
 
-        let has_share = self.shares.contains_key(&number);
-        let has_older = self.shares.range(..number).next().is_some();
-        if has_older && (has_share || !is_holder) {
-            self.shares = self.shares.split_off(&number);
-            effects.push(Effect::DeleteSharesBelow(number));
+        let newest = epochs.newest().number;
+        let mine = |number: EpochNumber| {
+            epochs.get(number).is_some_and(|epoch| epoch.holder(self.me).is_some())
+        };
+        let is_safe =
+            self.shares.contains_key(&complete) || epochs.complete.holder(self.me).is_none();
+        // What comes after the newest may be a plan that is still to be committed.
+        let goes = |number: &EpochNumber| *number <= newest && !mine(*number);
+        if is_safe {
+            let gone = self.shares.extract_if(.., |number, _| goes(number));
+            effects.extend(
+                gone.map(|(epoch, share)| Effect::DeleteShare { epoch, seal: share.wrap.kind() }),
+            );
         }
-        // A share that does not unwrap leaves an unlocked node waiting; status says what it lacks.
-        let _ = self.unwrap_own();
+        self.memory.own.retain(|number, _| !goes(number));
+        self.memory.collected.retain(|number, _| mine(*number));
+        self.epochs = Some(epochs);
+        self.unwrap_own();
         effects.extend(self.advance());
         effects
     }
 
-    /// An operator's share was entered.
+    /// An operator's share was entered. A node that is sealed by order goes on.
     ///
     /// # Errors
     /// [`UnsealError`]; what was held stays, unless it says otherwise.
@@ -203,18 +290,58 @@ impl NodeSeal {
         if self.state() != SealState::Sealed {
             return Ok(Vec::new());
         }
+        let Some(operator) = self.collect(text, now_ms)? else { return Ok(Vec::new()) };
+        // The operators end what one of them ordered; a token goes on by itself then.
+        if std::mem::take(&mut self.held) && self.to_unwrap().is_some() {
+            return Ok(Vec::new());
+        }
+        let root = operator.node_seal_root(self.domain);
+        let effects = self.learn(root.node_key(self.domain, &self.name));
+        if self.state() == SealState::Sealed {
+            self.check_unwrapped(operator.generation)?;
+        }
+        Ok(effects)
+    }
+
+    /// Adds an operator's share to those that are here; the operator key once there are enough.
+    ///
+    /// # Errors
+    /// [`UnsealError`]; what was held stays, unless it says otherwise.
+    pub fn collect(&mut self, text: &str, now_ms: u64) -> Result<Option<OperatorKey>, UnsealError> {
         let record = self.operator.as_ref().ok_or(UnsealError::NotCaughtUp)?;
         match self.pool.add(text, self.domain, record, now_ms)? {
-            Progress::Held { .. } => Ok(Vec::new()),
-            Progress::Complete(operator) => {
-                let seal = operator.node_seal_root(self.domain);
-                let node_key = seal.node_key(self.domain, &self.name);
-                self.unlocked =
-                    Some(Unlocked { node_key, own: None, collected: BTreeMap::new(), open: false });
-                self.unwrap_own()?;
-                Ok(self.advance())
-            }
+            Progress::Held { .. } => Ok(None),
+            Progress::Complete(operator) => Ok(Some(operator)),
         }
+    }
+
+    /// A key came that unwraps shares under the operator seal.
+    pub fn learn(&mut self, key: NodeSealKey) -> Vec<Effect> {
+        self.memory.node_keys.insert(key.generation, key);
+        self.unwrap_own();
+        self.advance()
+    }
+
+    /// Whether the key for that operator generation is here.
+    pub fn knows(&self, generation: OperatorGeneration) -> bool {
+        self.memory.node_keys.contains_key(&generation)
+    }
+
+    /// The token has unwrapped what [`NodeSeal::to_unwrap`] gave.
+    ///
+    /// # Errors
+    /// [`UnwrapError`] if it is not this node's share.
+    pub fn unwrapped(&mut self, of: EpochNumber, y: &[u8]) -> Result<Vec<Effect>, UnwrapError> {
+        let epoch = self.epochs.as_ref().and_then(|epochs| epochs.get(of));
+        let (Some(epoch), Some(share)) = (epoch, self.shares.get(&of)) else {
+            return Ok(Vec::new());
+        };
+        if self.held {
+            return Ok(Vec::new());
+        }
+        let own = share.unwrapped(y, epoch, self.me)?;
+        self.memory.own.insert(of, own);
+        Ok(self.advance())
     }
 
     /// A member's share came, out of [`crate::exchange::Ask::receive`].
@@ -227,26 +354,27 @@ impl NodeSeal {
         of: EpochNumber,
         share: Share,
     ) -> Result<Vec<Effect>, CollectError> {
-        let (Some(epoch), Some(unlocked)) = (&self.epoch, &mut self.unlocked) else {
+        // Answers may be late: the root key is here, or the dealing does not count any more.
+        let Some(epoch) = self.wanted().into_iter().find(|epoch| epoch.number == of) else {
             return Ok(Vec::new());
         };
-        // Answers may be late: the node is open, or the epoch has changed.
-        if unlocked.open || unlocked.own.is_none() || of != epoch.number || from == self.me {
+        if from == self.me {
             return Ok(Vec::new());
         }
         epoch.check_share(self.domain, from, &share)?;
-        unlocked.collected.insert(from, share);
-        self.try_open()
+        self.memory.collected.entry(of).or_default().insert(from, share);
+        self.try_open(of)
     }
 
-    /// A share of a plan came, out of [`crate::delivery::open_request`] or
-    /// [`crate::Keyring::wrap_own_share`]. Acknowledge it once the effects are carried out.
+    /// A share of a plan came, wrapped by now; `own` is what it wraps, if this node knows.
+    /// Acknowledge it once the effects are carried out.
     ///
     /// # Errors
     /// [`StoreShareError`]; nothing is kept.
     pub fn store_share(
         &mut self,
         share: WrappedShare,
+        own: Option<Share>,
         plan: &ShareEpoch,
     ) -> Result<Vec<Effect>, StoreShareError> {
         let number = plan.number;
@@ -257,45 +385,65 @@ impl NodeSeal {
         if place != Some(share.x) {
             return Err(StoreShareError::NotMyPlace { me: self.me });
         }
-        // A delivery that comes again is acknowledged again and replaces nothing. Another share under
-        // the same number would be of another dealing: acknowledging it could lose the right one.
+        let counts = self.epochs.as_ref().and_then(|epochs| epochs.get(number));
+        if let Some(newest) = self.epochs.as_ref().map(|epochs| epochs.newest().number)
+            && number <= newest
+            && counts.is_none()
+        {
+            return Err(StoreShareError::Superseded { plan: number, newest });
+        }
+        if counts.is_some_and(|epoch| epoch.root_check != plan.root_check) {
+            return Err(StoreShareError::OtherPlan);
+        }
+        // A delivery that comes again is acknowledged again and replaces nothing: a number is dealt
+        // once, and what is held may be all there is.
         if let Some(held) = self.shares.get(&number) {
-            let unwraps =
-                |unlocked: &Unlocked| held.unwrap(&unlocked.node_key, plan, self.me).is_ok();
-            if *held != share && !self.unlocked.as_ref().is_some_and(unwraps) {
-                return Err(StoreShareError::AnotherHeld { epoch: number });
-            }
             return Ok(vec![Effect::PersistShare { epoch: number, bytes: held.encode() }]);
         }
-        if let Some(committed) = self.epoch.as_ref().map(|epoch| epoch.number)
-            && number <= committed
-        {
-            return Err(StoreShareError::Superseded { plan: number, committed });
-        }
-        if let Some(wanted) = self.operator.as_ref().map(|record| record.generation)
-            && share.generation != wanted
-        {
-            return Err(StoreShareError::OtherGeneration { found: share.generation, wanted });
-        }
-        if let Some(unlocked) = &self.unlocked
-            && unlocked.node_key.generation == share.generation
-        {
-            share.unwrap(&unlocked.node_key, plan, self.me)?;
+        if let Wrap::Operator(found) = share.wrap {
+            let known = self.operator.as_ref().map(|record| record.generation);
+            if let Some(wanted) = known.filter(|wanted| found < *wanted) {
+                return Err(StoreShareError::OtherGeneration { found, wanted });
+            }
+            if let Some(key) = self.memory.node_keys.get(&found) {
+                share.unwrap(key, plan, self.me)?;
+            }
         }
         if self.shares.len() >= SHARES_KEPT_MAX {
             return Err(StoreShareError::TooMany);
         }
-        let bytes = share.encode();
+        if let Some(own) = own {
+            plan.check_share(self.domain, self.me, &own).map_err(UnwrapError::from)?;
+            self.memory.own.insert(number, own);
+        }
+        let mut effects = vec![Effect::PersistShare { epoch: number, bytes: share.encode() }];
         self.shares.insert(number, share);
-        Ok(vec![Effect::PersistShare { epoch: number, bytes }])
+        // It may be of a dealing that was committed without this node.
+        self.unwrap_own();
+        effects.extend(self.advance());
+        Ok(effects)
     }
 
-    /// The root key that was handed out with [`Effect::Opened`] could not be used: back to
-    /// share-ready, to open again with [`NodeSeal::reopen`].
-    pub fn close(&mut self) {
-        if let Some(unlocked) = &mut self.unlocked {
-            unlocked.open = false;
+    /// A share that is on the disk is wrapped anew, with another seal.
+    pub fn rewrapped(&mut self, share: WrappedShare) -> Vec<Effect> {
+        if !self.shares.contains_key(&share.epoch) {
+            return Vec::new();
         }
+        let effect = Effect::PersistShare { epoch: share.epoch, bytes: share.encode() };
+        self.shares.insert(share.epoch, share);
+        vec![effect]
+    }
+
+    /// A root key that came by another way: from the operators, or because this node dealt it.
+    pub fn adopt(&mut self, epoch: EpochNumber) {
+        self.memory.opened.insert(epoch);
+        self.memory.collected.remove(&epoch);
+    }
+
+    /// The root key that was handed out with [`Effect::Opened`] could not be used: it is wanted
+    /// again.
+    pub fn close(&mut self, epoch: EpochNumber) {
+        self.memory.opened.remove(&epoch);
     }
 
     /// Tries to open again, with the shares that are here.
@@ -306,7 +454,13 @@ impl NodeSeal {
     /// Wipes every key and operator share at once. The wrapped shares stay.
     pub fn seal_now(&mut self) {
         self.pool.clear();
-        self.unlocked = None;
+        self.memory = Memory::default();
+    }
+
+    /// As [`NodeSeal::seal_now`], by an operator's order: a token does not undo it.
+    pub fn seal_by_order(&mut self) {
+        self.seal_now();
+        self.held = true;
     }
 
     /// Time has passed: operator shares are dropped when their time is over.
@@ -314,52 +468,76 @@ impl NodeSeal {
         self.pool.drop_old(now_ms);
     }
 
-    /// Unwraps the share of the committed epoch; others' shares of an older one are dropped.
-    fn unwrap_own(&mut self) -> Result<(), UnsealError> {
-        let Some(unlocked) = &mut self.unlocked else { return Ok(()) };
-        unlocked.own = None;
-        unlocked.collected.clear();
-        let epoch = self.epoch.as_ref().ok_or(UnsealError::NotCaughtUp)?;
-        let number = epoch.number;
-        let share = self.shares.get(&number).ok_or(UnsealError::NoShare { epoch: number })?;
-        unlocked.own = Some(share.unwrap(&unlocked.node_key, epoch, self.me)?);
-        Ok(())
+    /// The dealings that count, the older one first.
+    fn counting(&self) -> impl DoubleEndedIterator<Item = &ShareEpoch> {
+        let counting: Vec<&ShareEpoch> = self.epochs.iter().flat_map(ShareEpochs::each).collect();
+        counting.into_iter()
     }
 
-    /// What follows from having unwrapped: the root at threshold 1, else asking the others.
-    fn advance(&mut self) -> Vec<Effect> {
-        // One share that was verified makes the root key or nothing does; then asking is all there is.
-        match self.try_open() {
-            Ok(effects) if !effects.is_empty() => return effects,
-            _ => {}
+    /// Unwraps the shares of the dealings that count with the operators' keys that are here. What
+    /// does not unwrap is waited for; status says so.
+    fn unwrap_own(&mut self) {
+        let Some(epochs) = &self.epochs else { return };
+        for epoch in epochs.each() {
+            if self.memory.own.contains_key(&epoch.number) {
+                continue;
+            }
+            let Some(share) = self.shares.get(&epoch.number) else { continue };
+            let Wrap::Operator(generation) = share.wrap else { continue };
+            if let Some(key) = self.memory.node_keys.get(&generation)
+                && let Ok(own) = share.unwrap(key, epoch, self.me)
+            {
+                self.memory.own.insert(epoch.number, own);
+            }
         }
-        let (SealState::ShareReady, Some(epoch)) = (self.state(), &self.epoch) else {
-            return Vec::new();
-        };
-        let others = epoch.holders.iter().map(|holder| holder.raft_id).filter(|id| *id != self.me);
-        vec![Effect::AskForShares { epoch: epoch.number, of: others.collect() }]
     }
 
-    fn try_open(&mut self) -> Result<Vec<Effect>, CollectError> {
-        let (Some(epoch), Some(unlocked)) = (&self.epoch, &mut self.unlocked) else {
+    /// Why the operators' key of that generation has unwrapped nothing.
+    fn check_unwrapped(&self, generation: OperatorGeneration) -> Result<(), UnsealError> {
+        let epochs = self.epochs.as_ref().ok_or(UnsealError::NotCaughtUp)?;
+        let newest = epochs.newest();
+        let share = epochs.each().filter_map(|epoch| self.shares.get(&epoch.number)).last();
+        let share = share.ok_or(UnsealError::NoShare { epoch: newest.number })?;
+        match share.wrap {
+            Wrap::Pkcs11 => Err(UnsealError::NeedsItsToken),
+            Wrap::Operator(wanted) if wanted != generation => {
+                Err(UnsealError::OtherGeneration { given: generation, wanted })
+            }
+            Wrap::Operator(_) => Err(UnsealError::Unwrap(UnwrapError::NotAuthentic)),
+        }
+    }
+
+    /// What follows from having unwrapped: the root key at threshold 1, or with shares that came before.
+    fn advance(&mut self) -> Vec<Effect> {
+        let wanted: Vec<EpochNumber> =
+            self.wanted().into_iter().map(|epoch| epoch.number).collect();
+        // Shares that were verified make the root key or nothing does; then asking is all there is.
+        wanted
+            .into_iter()
+            .find_map(|of| self.try_open(of).ok().filter(|e| !e.is_empty()))
+            .unwrap_or_default()
+    }
+
+    fn try_open(&mut self, of: EpochNumber) -> Result<Vec<Effect>, CollectError> {
+        let Some(epoch) = self.epochs.as_ref().and_then(|epochs| epochs.get(of)) else {
             return Ok(Vec::new());
         };
-        let Some(own) = unlocked.own.as_ref().filter(|_| !unlocked.open) else {
-            return Ok(Vec::new());
-        };
+        let Memory { own, collected, opened, .. } = &mut self.memory;
         let threshold = usize::from(epoch.threshold);
-        if unlocked.collected.len() + 1 < threshold {
+        let others = collected.get(&of);
+        let Some(own) = own.get(&of).filter(|_| !opened.contains(&of)) else {
+            return Ok(Vec::new());
+        };
+        if others.map_or(0, BTreeMap::len) + 1 < threshold {
             return Ok(Vec::new());
         }
         let copy = |share: &Share| Share { x: share.x, y: share.y.duplicate() };
-        let shares: Vec<Share> = std::iter::once(own)
-            .chain(unlocked.collected.values())
-            .take(threshold)
-            .map(copy)
-            .collect();
-        unlocked.collected.clear();
+        let others = others.into_iter().flat_map(BTreeMap::values);
+        let shares: Vec<Share> =
+            std::iter::once(own).chain(others).take(threshold).map(copy).collect();
+        collected.remove(&of);
         let root = epoch.combine(self.domain, &shares)?;
-        unlocked.open = true;
-        Ok(vec![Effect::Opened(root)])
+        opened.insert(of);
+        Ok(vec![Effect::Opened { epoch: of, root }])
     }
 }

@@ -36,6 +36,12 @@ impl OperatorSplit {
     }
 }
 
+impl std::fmt::Display for OperatorSplit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-of-{}", self.threshold, self.shares)
+    }
+}
+
 /// How an operator key cannot be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -49,19 +49,21 @@ impl OperatorSharePool {
         now_ms: u64,
     ) -> Result<Progress, PoolError> {
         self.drop_old(now_ms);
-        if self.generation != Some(record.generation) {
+        if self.generation.is_some_and(|held| record.each().all(|r| r.generation != held)) {
             self.clear();
         }
         let given = OperatorShare::from_text(text)?;
         if given.domain != domain {
             return Err(PoolError::OtherDomain);
         }
-        if given.generation != record.generation {
-            return Err(PoolError::OtherGeneration {
-                given: given.generation,
-                wanted: record.generation,
-            });
-        }
+        // While shares of two generations count, those of the first one given are collected.
+        let wanted = self.generation.unwrap_or(given.generation);
+        let Some(record) =
+            record.each().find(|r| r.generation == given.generation && wanted == r.generation)
+        else {
+            let wanted = self.generation.unwrap_or(record.generation);
+            return Err(PoolError::OtherGeneration { given: given.generation, wanted });
+        };
         let threshold = record.split.threshold();
         if given.threshold != threshold || given.share.x > record.split.shares() {
             return Err(PoolError::OtherSplit);

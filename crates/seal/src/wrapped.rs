@@ -1,7 +1,8 @@
 //! A node's own share as its disk holds it: wrapped by the node's seal.
 //!
-//! Only the `operator` seal is here: XAES-256-GCM under the node-seal key, bound to domain, epoch,
-//! place, operator generation and the node's name.
+//! Under the `operator` seal it is XAES-256-GCM under the node-seal key, which derives from the
+//! operator key. Under the `pkcs11` seal it is what the token made of it. Either binds domain, epoch,
+//! place and the node's name.
 
 use conclave_crypto::aead;
 use conclave_crypto::entropy::Entropy;
@@ -16,10 +17,35 @@ use crate::labels;
 use crate::operator::NodeSealKey;
 
 const FORMAT: u32 = 1;
-const SEAL: &str = "operator";
+/// As associated data has it where there is no operator key.
+const NO_GENERATION: OperatorGeneration = OperatorGeneration(0);
 
 /// The longest encoded wrapped share that is looked at, in bytes; a real one has about 120.
 pub const WRAPPED_SHARE_LEN_MAX: usize = 512;
+
+/// What protects a node's own share at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SealKind {
+    /// The operators, who enter their shares at each start.
+    Operator,
+    /// A hardware security module, spoken to by PKCS#11.
+    Pkcs11,
+}
+
+impl SealKind {
+    /// As files, records and status have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Pkcs11 => "pkcs11",
+        }
+    }
+
+    /// The seal of that name, if there is one.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Operator, Self::Pkcs11].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
 
 /// A wrapped share, checked as far as it can be without its seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,27 +56,69 @@ pub struct WrappedShare {
     pub epoch: EpochNumber,
     /// Its place.
     pub x: u8,
-    /// Under which operator key's seal.
-    pub generation: OperatorGeneration,
+    /// By what.
+    pub wrap: Wrap,
     wrapped: Vec<u8>,
+}
+
+/// What a share is wrapped with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrap {
+    /// The node-seal key of that operator generation.
+    Operator(OperatorGeneration),
+    /// The token's key of the share's epoch.
+    Pkcs11,
+}
+
+impl Wrap {
+    /// Which seal that is.
+    pub fn kind(self) -> SealKind {
+        match self {
+            Self::Operator(_) => SealKind::Operator,
+            Self::Pkcs11 => SealKind::Pkcs11,
+        }
+    }
+
+    fn generation(self) -> OperatorGeneration {
+        match self {
+            Self::Operator(generation) => generation,
+            Self::Pkcs11 => NO_GENERATION,
+        }
+    }
 }
 
 impl WrappedShare {
     /// Wraps `share` for the node that `key` belongs to.
-    pub fn wrap(
+    pub fn by_operators(
         key: &NodeSealKey,
         domain: DomainId,
         epoch: EpochNumber,
         share: &Share,
         entropy: &mut dyn Entropy,
     ) -> Self {
-        let generation = key.generation;
-        let aad = labels::wrapped_share_aad(domain, epoch, share.x, generation, SEAL, &key.name);
+        let wrap = Wrap::Operator(key.generation);
+        let aad = aad(domain, epoch, share.x, wrap, &key.name);
         let wrapped = aead::seal(&key.key, entropy, &aad, share.y.expose());
-        Self { domain, epoch, x: share.x, generation, wrapped }
+        Self { domain, epoch, x: share.x, wrap, wrapped }
     }
 
-    /// Unwraps the share of `member` and checks it against the record of its epoch.
+    /// What the token made of the share at `x`, given [`WrappedShare::token_aad`] with it.
+    pub fn by_token(domain: DomainId, epoch: EpochNumber, x: u8, wrapped: Vec<u8>) -> Self {
+        Self { domain, epoch, x, wrap: Wrap::Pkcs11, wrapped }
+    }
+
+    /// The associated data with which the token of the node called `name` wraps and unwraps.
+    pub fn token_aad(domain: DomainId, epoch: EpochNumber, x: u8, name: &str) -> Vec<u8> {
+        aad(domain, epoch, x, Wrap::Pkcs11, name)
+    }
+
+    /// What to give to the token.
+    pub fn wrapped(&self) -> &[u8] {
+        &self.wrapped
+    }
+
+    /// Unwraps the share of `member` with the operators' key for this node, and checks it against
+    /// its epoch.
     ///
     /// # Errors
     /// [`UnwrapError`].
@@ -60,25 +128,28 @@ impl WrappedShare {
         epoch: &ShareEpoch,
         member: RaftId,
     ) -> Result<Share, UnwrapError> {
+        if self.wrap != Wrap::Operator(key.generation) {
+            return Err(UnwrapError::OtherSeal);
+        }
+        let aad = aad(self.domain, self.epoch, self.x, self.wrap, &key.name);
+        let y = aead::open(&key.key, &aad, &self.wrapped).map_err(|_| UnwrapError::NotAuthentic)?;
+        self.unwrapped(y.expose(), epoch, member)
+    }
+
+    /// The share of `member` out of what its seal gave back, checked against its epoch.
+    ///
+    /// # Errors
+    /// [`UnwrapError`].
+    pub fn unwrapped(
+        &self,
+        y: &[u8],
+        epoch: &ShareEpoch,
+        member: RaftId,
+    ) -> Result<Share, UnwrapError> {
         if self.epoch != epoch.number {
             return Err(UnwrapError::OtherEpoch { found: self.epoch, wanted: epoch.number });
         }
-        if self.generation != key.generation {
-            return Err(UnwrapError::OtherGeneration {
-                found: self.generation,
-                wanted: key.generation,
-            });
-        }
-        let aad = labels::wrapped_share_aad(
-            self.domain,
-            self.epoch,
-            self.x,
-            self.generation,
-            SEAL,
-            &key.name,
-        );
-        let y = aead::open(&key.key, &aad, &self.wrapped).map_err(|_| UnwrapError::NotAuthentic)?;
-        let y = Key::from_slice(y.expose()).map_err(|_| UnwrapError::NotAuthentic)?;
+        let y = Key::from_slice(y).map_err(|_| UnwrapError::NotAuthentic)?;
         let share = Share { x: self.x, y };
         epoch.check_share(self.domain, member, &share)?;
         Ok(share)
@@ -86,19 +157,22 @@ impl WrappedShare {
 
     /// What the file `shares/<epoch>` holds.
     pub fn encode(&self) -> Vec<u8> {
+        self.to_proto().encode_to_vec()
+    }
+
+    pub(crate) fn to_proto(&self) -> seal::WrappedShare {
         seal::WrappedShare {
             format: FORMAT,
             domain_id: self.domain.0.to_vec(),
             epoch: self.epoch.0,
             x: self.x.into(),
-            seal: SEAL.to_owned(),
-            generation: self.generation.0,
+            seal: self.wrap.kind().as_str().to_owned(),
+            generation: self.wrap.generation().0,
             wrapped: self.wrapped.clone(),
         }
-        .encode_to_vec()
     }
 
-    /// A file's or a delivery's content, checked.
+    /// A file's content, checked.
     ///
     /// # Errors
     /// [`WrappedShareError`] if it is no wrapped share that this version knows.
@@ -107,14 +181,20 @@ impl WrappedShare {
             return Err(WrappedShareError::Encoding);
         }
         let message = seal::WrappedShare::decode(bytes).map_err(|_| WrappedShareError::Encoding)?;
+        Self::from_proto(message)
+    }
+
+    pub(crate) fn from_proto(message: seal::WrappedShare) -> Result<Self, WrappedShareError> {
         if message.format != FORMAT {
             return Err(WrappedShareError::Format { found: message.format });
         }
-        if message.seal != SEAL {
-            return Err(WrappedShareError::Seal);
-        }
+        let wrap = match SealKind::parse(&message.seal).ok_or(WrappedShareError::Seal)? {
+            SealKind::Operator => Wrap::Operator(OperatorGeneration(message.generation)),
+            SealKind::Pkcs11 => Wrap::Pkcs11,
+        };
         let x = u8::try_from(message.x).ok().filter(|&x| x > 0);
-        if message.epoch == 0 || message.generation == 0 {
+        let is_numbered = (message.generation == 0) == (wrap == Wrap::Pkcs11);
+        if message.epoch == 0 || !is_numbered {
             return Err(WrappedShareError::Encoding);
         }
         Ok(Self {
@@ -122,10 +202,15 @@ impl WrappedShare {
                 .map_err(|_| WrappedShareError::Encoding)?,
             epoch: EpochNumber(message.epoch),
             x: x.ok_or(WrappedShareError::Encoding)?,
-            generation: OperatorGeneration(message.generation),
+            wrap,
             wrapped: message.wrapped,
         })
     }
+}
+
+fn aad(domain: DomainId, epoch: EpochNumber, x: u8, wrap: Wrap, name: &str) -> Vec<u8> {
+    let seal = wrap.kind().as_str();
+    labels::wrapped_share_aad(domain, epoch, x, wrap.generation(), seal, name)
 }
 
 /// Why bytes are no wrapped share.
@@ -141,9 +226,7 @@ pub enum WrappedShareError {
         found: u32,
     },
     /// A seal that this version does not have.
-    #[error(
-        "the wrapped share is of another seal than \"{SEAL}\"; start the node with its own seal"
-    )]
+    #[error("the wrapped share is of a seal that this version does not know; upgrade the node")]
     Seal,
 }
 
@@ -158,14 +241,9 @@ pub enum UnwrapError {
         /// The record's.
         wanted: EpochNumber,
     },
-    /// It is under another operator key.
-    #[error("the wrapped share is under operator generation {found}, the key given is of {wanted}")]
-    OtherGeneration {
-        /// The share's.
-        found: OperatorGeneration,
-        /// The key's.
-        wanted: OperatorGeneration,
-    },
+    /// It is under another operator key, or under a token's.
+    #[error("the wrapped share is under another seal than the key given")]
+    OtherSeal,
     /// Key, name or content are not those it was wrapped with.
     #[error("the wrapped share was changed, or is another node's; enrol the node anew")]
     NotAuthentic,

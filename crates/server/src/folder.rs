@@ -208,13 +208,14 @@ impl DomainFolder {
         write(&folder.join(epoch.to_string()), bytes)
     }
 
-    /// Drops the shares of epochs below `epoch`.
-    pub(crate) fn drop_shares_below(&self, epoch: u64) -> Result<(), FolderError> {
+    /// Drops the share of `epoch`.
+    pub(crate) fn drop_share(&self, epoch: u64) -> Result<(), FolderError> {
         let folder = self.path.join("shares");
-        for (old, _) in self.shares()?.iter().filter(|(old, _)| *old < epoch) {
-            let path = folder.join(old.to_string());
-            fs::remove_file(&path).map_err(io_at(&path))?;
-        }
+        let path = folder.join(epoch.to_string());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(io_at(&path)),
+        }?;
         sync_dir(&folder)
     }
 }
@@ -293,7 +294,8 @@ mod tests {
             for epoch in 1..=3 {
                 domain.put_share(epoch, b"wrapped").unwrap();
             }
-            domain.drop_shares_below(2).unwrap();
+            domain.drop_share(1).unwrap();
+            domain.drop_share(1).unwrap();
             *folder.enrolment().unwrap().public().as_bytes()
         };
         let folder = Folder::open(dir.path()).unwrap();

@@ -8,10 +8,11 @@ use conclave_proto::record::{Admissions, Domain, Members};
 use conclave_replica::Replica;
 use conclave_seal::exchange::Giver;
 use conclave_seal::{
-    DomainId, Keyring, NodeSeal, OperatorKeyRecord, RaftId, SealState, ShareEpoch,
+    DomainId, Keyring, NodeSeal, OperatorKeyRecord, RaftId, SealState, ShareEpochs,
 };
 use conclave_store::{Kind, RecordId, View};
 use prost::Message;
+use tokio::sync::Notify;
 
 use crate::folder::DomainFolder;
 
@@ -25,6 +26,8 @@ pub(crate) struct Hosted {
     pub(crate) region: String,
     pub(crate) replica: Replica,
     pub(crate) cache: Cache,
+    /// Something has happened that members' shares may have been waiting for.
+    pub(crate) news: Arc<Notify>,
     giver: Mutex<Giver>,
     seal: Mutex<NodeSeal>,
     keyring: RwLock<Option<Keyring>>,
@@ -49,6 +52,7 @@ impl Hosted {
             region,
             replica,
             cache: Cache::default(),
+            news: Arc::default(),
             giver: Mutex::new(giver),
             seal: Mutex::new(seal),
             keyring: RwLock::new(None),
@@ -127,6 +131,12 @@ impl Hosted {
         self.drop_keyring();
     }
 
+    /// As [`Hosted::wipe`], until an operator ends it.
+    pub(crate) fn wipe_by_order(&self) {
+        self.seal().seal_by_order();
+        self.drop_keyring();
+    }
+
     /// A public singleton record as applied here.
     pub(crate) fn public<M: Message + Default>(&self, kind: Kind) -> Option<M> {
         debug_assert!(kind.is_public());
@@ -139,11 +149,11 @@ impl Hosted {
         self.replica.view().digest(&RecordId::singleton(kind)).is_some()
     }
 
-    /// The share epoch as applied here.
-    pub(crate) fn share_epoch(&self) -> Option<ShareEpoch> {
+    /// The share epochs as applied here.
+    pub(crate) fn share_epochs(&self) -> Option<ShareEpochs> {
         let id = RecordId::singleton(Kind::ShareEpoch);
         let blob = self.replica.view().blob(&id).ok()??;
-        ShareEpoch::parse(&blob).ok()
+        ShareEpochs::parse(&blob).ok()
     }
 
     /// The operator key's public record as applied here.

@@ -1,6 +1,6 @@
-//! What a node does unasked: follows the share epoch, asks for shares while it is share-ready,
-//! keeps its keyring fresh, adds audit keys ahead of need, and hands leadership on while it cannot
-//! serve. One loop over time and applied entries.
+//! What a node does unasked: follows the share epoch, keeps its keyring fresh, adds audit keys ahead
+//! of need, and hands leadership on while it cannot serve. One loop over time and applied entries.
+//! What concerns shares has a loop of its own, in `ceremony::tending`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -19,8 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::audited::{Happened, commit};
 use crate::ceremony::effects::carry_out;
-use crate::ceremony::exchange::ask_all;
-use crate::ceremony::members::REMOVED;
+use crate::ceremony::members::{EXCLUDED, REMOVED};
+use crate::ceremony::tending;
 use crate::ceremony::vouching::ask_about_strangers;
 use crate::drain::Fitness;
 use crate::hosted::Hosted;
@@ -32,7 +32,7 @@ use crate::peer;
 const TICK: Duration = Duration::from_millis(250);
 /// Between rounds however much is applied: nothing here is urgent.
 const PACE: Duration = Duration::from_millis(20);
-/// Between rounds of asking for shares.
+/// Between rounds of asking about strangers.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Between rounds of asking the others whether this node still belongs to them.
 const BELONGS_EVERY: Duration = Duration::from_secs(5);
@@ -41,6 +41,7 @@ const BELONGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts the loop; it ends with the node, with the domain, or when told to stop.
 pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
+    tending::start(node, hosted, stop.clone());
     tokio::spawn(run(Arc::downgrade(node), Arc::downgrade(hosted), stop));
 }
 
@@ -50,7 +51,6 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
     };
     let mut seen = Seen::default();
     let mut fitness = Fitness::default();
-    let mut asked = None::<Instant>;
     let mut asked_about = None::<Instant>;
     let mut belonged = Instant::now();
     loop {
@@ -66,11 +66,6 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
             hosted.wipe();
         }
         fitness.look(&node, &hosted);
-        let ready = !hosted.is_open() && hosted.seal().state() == SealState::ShareReady;
-        if ready && asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
-            asked = Some(Instant::now());
-            ask_all(&node, &hosted).await;
-        }
         if asked_about.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
             asked_about = Some(Instant::now());
             ask_about_strangers(&node, &hosted).await;
@@ -139,17 +134,21 @@ fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::folder::Fo
         seen.operator = operator;
     }
     if epoch != seen.epoch
-        && let Some(record) = hosted.share_epoch()
+        && let Some(record) = hosted.share_epochs()
     {
-        let is_holder = record.holder(hosted.raft_id()).is_some();
+        let is_holder = record.is_holder(hosted.raft_id());
         let was_open = hosted.is_open();
-        let effects = hosted.seal().epoch_changed(record);
+        let effects = hosted.seal().epochs_changed(record);
         carry_out(hosted, effects)?;
         seen.epoch = epoch;
+        hosted.news.notify_one();
         if !is_holder && was_open {
-            warn!("this node is no longer a member: all keys wiped");
+            warn!("this node holds no share any more: all keys wiped");
             hosted.wipe();
-            hosted.set_detail(REMOVED);
+            let is_member = hosted.members().is_some_and(|members| {
+                members.members.iter().any(|member| member.raft_id == hosted.raft_id().0)
+            });
+            hosted.set_detail(if is_member { EXCLUDED } else { REMOVED });
         }
     }
     hosted.seal().tick(hosted.replica.own_clock_ms());

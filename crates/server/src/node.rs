@@ -8,7 +8,7 @@ use conclave_crypto::HpkePrivateKey;
 use conclave_pki::ClusterName;
 use conclave_replica::log::Room;
 use conclave_replica::{Replica, ReplicaConfig, Standing};
-use conclave_seal::{DomainId, NodeSeal, RaftId, WrappedShare};
+use conclave_seal::{DomainId, NodeSeal, RaftId, SealKind, WrappedShare};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use tracing::{error, info, warn};
@@ -23,7 +23,7 @@ use crate::folder::{DomainFolder, Folder};
 use crate::hosted::Hosted;
 use crate::listener::App;
 use crate::meta::unavailable;
-use crate::pending::PendingInit;
+use crate::pending::{PendingInit, PendingOperators};
 use crate::throttle::Throttle;
 
 /// What a node sets going when it takes up a domain; given by whoever stands above both.
@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) unseals: Throttle,
     /// Shares dealt for a founding that the operators have not yet confirmed.
     pub(crate) pending_init: Mutex<Option<PendingInit>>,
+    /// New operator shares that the operators have not yet confirmed.
+    pub(crate) pending_operators: Mutex<Option<PendingOperators>>,
     /// Taking up or giving up a domain, one at a time.
     pub(crate) entering: tokio::sync::Mutex<()>,
     /// Founding, admission and changes of members, one at a time.
@@ -95,6 +97,7 @@ impl Node {
             throttle: Throttle::new(limits.requests_per_second, limits.burst),
             unseals: Throttle::for_unsealing(),
             pending_init: Mutex::default(),
+            pending_operators: Mutex::default(),
             entering: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             certificates,
@@ -195,6 +198,11 @@ impl Node {
     /// The routes of the peer listener as they are now.
     pub(crate) fn peer_router(&self) -> Router {
         self.peer_router.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What this node wraps shares with from now on.
+    pub(crate) fn seal_kind(&self) -> SealKind {
+        SealKind::Operator
     }
 
     /// Why this node cannot serve clients, if it cannot.

@@ -1,8 +1,9 @@
-//! A founding that is prepared and not committed: in memory only.
+//! What is prepared and not committed: in memory only.
 
 use std::time::Instant;
 
 use conclave_seal::Founding;
+use conclave_seal::dealing::NewOperators;
 
 /// Everything dealt, nothing committed. In memory only.
 pub(crate) struct PendingInit {
@@ -20,4 +21,12 @@ pub(crate) struct Founder {
     pub(crate) raft_id: u64,
     /// The domain of an unfinished founding that this one replaces.
     pub(crate) replaces: Vec<u8>,
+}
+
+/// New operator shares that were handed out and do not count yet.
+pub(crate) struct PendingOperators {
+    pub(crate) id: [u8; 16],
+    pub(crate) prepared: Instant,
+    pub(crate) operators: NewOperators,
+    pub(crate) creator: String,
 }

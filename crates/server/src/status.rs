@@ -32,7 +32,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         name: hosted.name.clone(),
         raft_id: hosted.raft_id().0,
         state: state.as_str().to_owned(),
-        seal: "operator".to_owned(),
+        seal: node.seal_kind().as_str().to_owned(),
         applied_index: replica.applied_index,
         audit_size: replica.audit_size,
         audit_head: replica.audit_head.to_vec(),
@@ -66,7 +66,7 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         response.nodes.push(NodeStatus {
             id: node.name.clone(),
             state: "sealed".to_owned(),
-            seal: "operator".to_owned(),
+            seal: node.seal_kind().as_str().to_owned(),
             api: node.config.api.advertise.clone(),
             peer: node.config.peer.advertise.clone(),
             region: node.config.region.clone(),
@@ -83,19 +83,25 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
     response.domain = hosted.domain_name();
     response.initialized = hosted.is_founded();
     response.feature_level = conclave_store::FEATURE_LEVEL;
-    if let Some(epoch) = hosted.share_epoch() {
-        response.share_epoch = epoch.number.0;
-        response.share_threshold = epoch.threshold.into();
+    let members = hosted.members().unwrap_or_default().members;
+    if let Some(epochs) = hosted.share_epochs() {
+        response.share_epoch = epochs.complete.number.0;
+        response.share_threshold = epochs.complete.threshold.into();
+        if let Some(pending) = epochs.pending {
+            response.pending_epoch = pending.number.0;
+            response.pending_threshold = pending.threshold.into();
+            response.pending_missing = names(&members, pending.missing());
+        }
     }
     if let Some(operator) = hosted.operator_key() {
         response.operator_threshold = operator.split.threshold().into();
         response.operator_shares = operator.split.shares().into();
+        response.operator_generation = operator.generation.0;
     }
     if let Some(keys) = hosted.public::<PublicKeys>(Kind::PublicKeys) {
         response.audit_verifier_key = keys.audit_verifier;
     }
 
-    let members = hosted.members().unwrap_or_default().members;
     let admitted = hosted.admissions().admissions.into_iter().filter_map(|a| a.member);
     let mut known: Vec<(Member, &str)> =
         members.into_iter().map(|member| (member, "voter")).collect();
@@ -132,6 +138,12 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         response.nodes.push(node_status(member, role, answer));
     }
     response
+}
+
+/// What members are called, by their Raft ids.
+pub(crate) fn names(members: &[Member], ids: impl Iterator<Item = RaftId>) -> Vec<String> {
+    let name = |id: RaftId| members.iter().find(|member| member.raft_id == id.0);
+    ids.filter_map(name).map(|member| member.name.clone()).collect()
 }
 
 async fn ask(node: &Arc<Node>, hosted: &Hosted, member: &Member) -> Option<NodeStatusResponse> {

@@ -33,6 +33,7 @@ pub use body::{BodyError, TxnBody, member_change};
 pub use command::{Fatal, check_command};
 pub use digest::{BlobDigest, GuardDigest, LengthError};
 pub use id::{Kind, LogIndex, RecordId, RecordIdError, Revision, TimeMs, TxnId};
+pub use limits::MAX_GUARDS_PER_TXN;
 pub use memory::MemoryStore;
 pub use outcome::{Outcome, OutcomeError, Rejection};
 pub use restore::{RestoreError, Restorer};

@@ -3,7 +3,9 @@
 use clap::Subcommand;
 use conclave_client::Client;
 use conclave_pki::NodeName;
-use conclave_proto::v1::{AddNodesRequest, DrainNodeRequest, RemoveNodeRequest, StatusRequest};
+use conclave_proto::v1::{
+    AddNodesRequest, DrainNodeRequest, ExcludeNodeRequest, RemoveNodeRequest, StatusRequest,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +29,16 @@ pub(crate) enum NodeCommand {
     },
     /// Remove a node: it is refused from then on, and the others share anew without it.
     Remove {
+        /// Its name.
+        name: NodeName,
+        /// It is in wrong hands: wait for nobody. Members that do not store their new share at once
+        /// hold none, until `conclave operator rotate-root` gives them one.
+        #[arg(long)]
+        compromised: bool,
+    },
+    /// No longer wait for a member that has not stored its share of a pending share epoch. It stays a
+    /// member without a share, until `conclave operator rotate-root` gives it one.
+    Exclude {
         /// Its name.
         name: NodeName,
     },
@@ -56,11 +68,18 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
     let client = app.client()?;
     match command {
         NodeCommand::Add { nodes } => add(app, &client, nodes).await,
-        NodeCommand::Remove { name } => {
-            let request = RemoveNodeRequest { name: name.to_string() };
+        NodeCommand::Remove { name, compromised } => {
+            let request = RemoveNodeRequest { name: name.to_string(), compromised };
             let reply = app.wait("removing", client.remove_node(request)).await?;
             app.show(&with_meta(json!({ "name": name.as_ref() }), &reply), |out| {
                 writeln!(out, "{name} is removed; stop it and wipe its data folder")
+            })
+        }
+        NodeCommand::Exclude { name } => {
+            let request = ExcludeNodeRequest { name: name.to_string() };
+            let reply = app.wait("excluding", client.exclude_node(request)).await?;
+            app.show(&with_meta(json!({ "name": name.as_ref() }), &reply), |out| {
+                writeln!(out, "{name} is not waited for any more, and holds no share")
             })
         }
         NodeCommand::Drain { name } => {
@@ -93,7 +112,7 @@ pub(crate) async fn run(app: &App, command: NodeCommand) -> Result<(), CliError>
                         known.state
                     )));
                 }
-                let request = RemoveNodeRequest { name };
+                let request = RemoveNodeRequest { name, compromised: false };
                 app.wait("removing what it was", client.remove_node(request)).await?;
             }
             add(app, &client, vec![node]).await

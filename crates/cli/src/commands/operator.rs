@@ -1,5 +1,5 @@
-//! `conclave operator`: founding, unsealing and sealing. All but `init` concern one node alone,
-//! the first endpoint.
+//! `conclave operator`: founding, unsealing and sealing, new keys and shares. All but `init` and
+//! `rotate-root` are for one node alone, the first endpoint.
 
 use std::{
     io::IsTerminal,
@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use conclave_client::{Client, ClientError};
 use conclave_pki::write_private;
 use conclave_proto::v1::{
-    CommitInitRequest, PrepareInitRequest, SealRequest, StatusRequest, UnsealRequest,
-    UnsealResponse,
+    CommitInitRequest, CommitOperatorSharesRequest, PrepareInitRequest,
+    PrepareOperatorSharesRequest, RecoverRequest, RecoverResponse, RotateRootRequest,
+    RotateRootResponse, SealRequest, StatusRequest, UnsealRequest, UnsealResponse,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -42,8 +43,20 @@ pub(crate) enum OperatorCommand {
         #[arg(long = "share-file", value_name = "FILE")]
         share_files: Vec<PathBuf>,
     },
-    /// Seal one node: it wipes its keys, and goes on voting.
+    /// Seal one node: it wipes its keys, and goes on voting. One with an HSM stays sealed until it is
+    /// restarted, or `unseal` is called for it.
     Seal,
+    /// Make a new root key and deal it to all nodes.
+    RotateRoot,
+    /// Make new operator shares in place of the present ones, k of which it takes.
+    Deal(DealArgs),
+    /// Open one node with operator shares alone, when no node's share can be had. Then deal anew:
+    /// `conclave operator rotate-root`.
+    Recover {
+        /// A file with one share; repeat for k of them.
+        #[arg(long = "share-file", value_name = "FILE", required = true)]
+        share_files: Vec<PathBuf>,
+    },
     /// Show how one node stands.
     Status,
 }
@@ -67,6 +80,19 @@ pub(crate) struct InitArgs {
     shares_out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DealArgs {
+    /// A file with one of the present shares; repeat for k of them.
+    #[arg(long = "share-file", value_name = "FILE", required = true)]
+    share_files: Vec<PathBuf>,
+    /// How many operator shares to make, and how many of them unseal.
+    #[arg(long, value_name = "K-of-M", default_value = "3-of-5")]
+    shares: Shares,
+    /// The folder to write the new shares to: operator-share-1 and so on.
+    #[arg(long, value_name = "DIR")]
+    shares_out: PathBuf,
+}
+
 pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliError> {
     let client = app.client()?.at_first();
     match command {
@@ -76,6 +102,40 @@ pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliEr
             let reply = app.wait("sealing", client.seal(SealRequest {})).await?;
             app.show(&with_meta(json!({ "state": "sealed" }), &reply), |out| {
                 writeln!(out, "{} is sealed; it goes on voting", reply.endpoint)
+            })
+        }
+        OperatorCommand::Deal(args) => deal(app, &client, &args).await,
+        OperatorCommand::Recover { share_files } => {
+            let request = RecoverRequest { operator_shares: read_shares(&share_files)? };
+            let reply = app.wait("recovering", client.recover(request)).await?;
+            let RecoverResponse { state, share_epoch } = &reply.value;
+            let json = json!({ "state": state, "share_epoch": share_epoch });
+            app.show(&with_meta(json, &reply), |out| {
+                writeln!(
+                    out,
+                    "{}: {state}\nNext: `conclave operator rotate-root` deals new shares to all \
+                     nodes, each under the seal it is configured with",
+                    reply.endpoint
+                )
+            })
+        }
+        OperatorCommand::RotateRoot => {
+            let client = app.client()?;
+            let reply = app.wait("dealing", client.rotate_root(RotateRootRequest {})).await?;
+            let RotateRootResponse { share_epoch, missing } = &reply.value;
+            let json = json!({ "share_epoch": share_epoch, "missing": missing });
+            app.show(&with_meta(json, &reply), |out| match missing.as_slice() {
+                [] => writeln!(
+                    out,
+                    "Share epoch {share_epoch} is complete: all nodes have their shares"
+                ),
+                missing => writeln!(
+                    out,
+                    "Share epoch {share_epoch} is pending: {} have yet to store their shares.\n\
+                     They are given them when they are back. Next: `conclave status`, or \
+                     `conclave node exclude NAME` for one that will not be",
+                    missing.join(", ")
+                ),
             })
         }
         OperatorCommand::Status => {
@@ -89,16 +149,7 @@ pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliEr
 /// The shares are on disk before anything is committed: a cluster whose operators hold nothing
 /// could never be opened again.
 async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliError> {
-    let paths: Vec<PathBuf> = (1..=args.shares.total)
-        .map(|number| args.shares_out.join(format!("operator-share-{number}")))
-        .collect();
-    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-        return Err(CliError::Usage(format!(
-            "{} exists already and was left as it is; choose another folder with --shares-out",
-            path.display()
-        )));
-    }
-    files::make_private_folder(&args.shares_out)?;
+    let paths = share_paths(&args.shares_out, args.shares)?;
 
     let request = PrepareInitRequest {
         members: args.members.iter().map(Member::to_proto).collect(),
@@ -108,14 +159,7 @@ async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliErro
         threshold: args.shares.threshold,
     };
     let mut prepared = app.wait("preparing", client.prepare_init(request)).await?.value;
-    let shares: Vec<Zeroizing<String>> =
-        std::mem::take(&mut prepared.operator_shares).into_iter().map(Zeroizing::new).collect();
-    if shares.len() != paths.len() {
-        return Err(CliError::Protocol("another number of operator shares than asked for"));
-    }
-    for (path, share) in paths.iter().zip(&shares) {
-        write_private(path, Zeroizing::new(format!("{}\n", **share)).as_bytes())?;
-    }
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares))?;
 
     let commit = client.commit_init(CommitInitRequest { init_id: prepared.init_id });
     let reply = match app.wait("founding", commit).await {
@@ -162,14 +206,93 @@ fn explain_commit(app: &App, error: ClientError, folder: &Path) -> CliError {
     error.into()
 }
 
+/// The new shares are on disk before they count, as at the founding.
+async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliError> {
+    let paths = share_paths(&args.shares_out, args.shares)?;
+    let request = PrepareOperatorSharesRequest {
+        operator_shares: read_shares(&args.share_files)?,
+        shares: args.shares.total,
+        threshold: args.shares.threshold,
+    };
+    let mut prepared = app.wait("preparing", client.prepare_operator_shares(request)).await?.value;
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares))?;
+
+    let commit = client.commit_operator_shares(CommitOperatorSharesRequest { id: prepared.id });
+    let reply = match app.wait("dealing", commit).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            app.say(&format!(
+                "Keep the old shares and those in {} until `conclave status` tells: at operator \
+                 generation {} the new ones count, else delete them and try again.",
+                args.shares_out.display(),
+                prepared.generation
+            ));
+            return Err(error.into());
+        }
+    };
+    let RotateRootResponse { share_epoch, missing } = &reply.value;
+    let generation = prepared.generation;
+    let Shares { threshold, total } = args.shares;
+    let json = json!({
+        "operator_generation": generation,
+        "shares": paths,
+        "share_threshold": threshold,
+        "share_epoch": share_epoch,
+        "missing": missing,
+    });
+    app.show(&with_meta(json, &reply), |out| {
+        let folder = args.shares_out.display();
+        writeln!(
+            out,
+            "The operator shares of generation {generation} are in {folder}, any {threshold} of \
+             the {total} unseal.\nThey exist nowhere else: give each to another person, then delete \
+             them here."
+        )?;
+        match missing.as_slice() {
+            [] => writeln!(out, "The old ones open nothing any more."),
+            missing => writeln!(
+                out,
+                "The old ones still unseal {}, until it has its new share; see `conclave status`",
+                missing.join(", ")
+            ),
+        }
+    })
+}
+
+/// Where shares are to be written. None of the files may be there.
+fn share_paths(folder: &Path, shares: Shares) -> Result<Vec<PathBuf>, CliError> {
+    let paths: Vec<PathBuf> =
+        (1..=shares.total).map(|number| folder.join(format!("operator-share-{number}"))).collect();
+    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(CliError::Usage(format!(
+            "{} exists already and was left as it is; choose another folder with --shares-out",
+            path.display()
+        )));
+    }
+    files::make_private_folder(folder)?;
+    Ok(paths)
+}
+
+fn write_shares(paths: &[PathBuf], shares: Vec<String>) -> Result<(), CliError> {
+    let shares: Vec<Zeroizing<String>> = shares.into_iter().map(Zeroizing::new).collect();
+    if shares.len() != paths.len() {
+        return Err(CliError::Protocol("another number of operator shares than asked for"));
+    }
+    for (path, share) in paths.iter().zip(&shares) {
+        write_private(path, Zeroizing::new(format!("{}\n", **share)).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn read_shares(files: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    files.iter().map(|path| read_share(path).map(|share| share.to_string())).collect()
+}
+
 async fn unseal(app: &App, client: &Client, share_files: &[PathBuf]) -> Result<(), CliError> {
     let reply = if share_files.is_empty() {
         ask_for_shares(app, client).await?
     } else {
-        let operator_shares = share_files
-            .iter()
-            .map(|path| read_share(path).map(|share| share.to_string()))
-            .collect::<Result<_, _>>()?;
+        let operator_shares = read_shares(share_files)?;
         app.wait("unsealing", client.unseal(UnsealRequest { operator_shares })).await?
     };
     let UnsealResponse { state, progress, threshold } = &reply.value;

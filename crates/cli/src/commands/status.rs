@@ -24,14 +24,15 @@ pub(crate) fn show(app: &App, status: &StatusResponse) -> Result<(), CliError> {
             writeln!(out, "This cluster is not founded yet: run `conclave operator init`.")?;
         } else {
             let shares = format!("{} of {}", status.operator_threshold, status.operator_shares);
+            let operators = format!("{shares}, generation {}", status.operator_generation);
             let text = lines([
                 ("cluster", or_dash(&status.cluster)),
                 ("domain", or_dash(&status.domain)),
                 ("leader", or_dash(&status.leader)),
                 ("answered by", or_dash(&status.answered_by)),
-                ("share epoch", status.share_epoch.to_string()),
+                ("share epoch", share_epoch(status)),
                 ("node shares needed to open", status.share_threshold.to_string()),
-                ("operator shares needed", shares),
+                ("operator shares needed", operators),
                 ("audit key", or_dash(&status.audit_verifier_key)),
             ]);
             writeln!(out, "{text}")?;
@@ -45,6 +46,18 @@ pub(crate) fn show(app: &App, status: &StatusResponse) -> Result<(), CliError> {
     })
 }
 
+/// The share epoch, and the pending one with whom it waits for.
+fn share_epoch(status: &StatusResponse) -> String {
+    match status.pending_epoch {
+        0 => status.share_epoch.to_string(),
+        pending => format!(
+            "{}; {pending} is pending until {} have their shares",
+            status.share_epoch,
+            status.pending_missing.join(", ")
+        ),
+    }
+}
+
 /// The nodes as `status` and `node` list them.
 pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
     let rows = nodes.iter().map(|node| {
@@ -52,6 +65,7 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
             node.id.clone(),
             node.role.clone(),
             state(node),
+            or_dash(&node.seal),
             node.applied_index.to_string(),
             node.audit_size.to_string(),
             node.audit_head.chars().take(12).collect(),
@@ -66,6 +80,7 @@ pub(crate) fn nodes_table(nodes: &[NodeStatus]) -> comfy_table::Table {
         "NODE",
         "ROLE",
         "STATE",
+        "SEAL",
         "APPLIED",
         "AUDIT SIZE",
         "AUDIT HEAD",
@@ -123,6 +138,10 @@ fn to_json(status: &StatusResponse) -> Value {
         "initialized": status.initialized,
         "share_epoch": status.share_epoch,
         "share_threshold": status.share_threshold,
+        "pending_epoch": Some(status.pending_epoch).filter(|epoch| *epoch != 0),
+        "pending_threshold": status.pending_threshold,
+        "pending_missing": status.pending_missing,
+        "operator_generation": status.operator_generation,
         "operator_threshold": status.operator_threshold,
         "operator_shares": status.operator_shares,
         "feature_level": status.feature_level,

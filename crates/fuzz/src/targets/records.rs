@@ -7,7 +7,7 @@ use conclave_proto::audit::SealedEntry;
 use conclave_proto::{record, v1};
 use conclave_seal::delivery::open_delivery;
 use conclave_seal::{
-    EpochNumber, Keyring, OperatorKeyRecord, ShareEpoch, WrappedShare, seal_entry_to_intake,
+    Delivered, Keyring, OperatorKeyRecord, ShareEpochs, WrappedShare, seal_entry_to_intake,
 };
 use conclave_store::{Kind, MemoryStore, RecordId, View};
 use prost::Message;
@@ -149,8 +149,8 @@ fn public_record(input: &[u8]) -> bool {
     let _ = aead::open(&conclave_crypto::Key::generate(&mut entropy()), b"", bytes);
     match which % 7 {
         0 => {
-            let Ok(epoch) = ShareEpoch::parse(bytes) else { return false };
-            assert_eq!(ShareEpoch::parse(&epoch.encode()).as_ref(), Ok(&epoch));
+            let Ok(epochs) = ShareEpochs::parse(bytes) else { return false };
+            assert_eq!(ShareEpochs::parse(&epochs.encode()).as_ref(), Ok(&epochs));
             true
         }
         1 => {
@@ -163,7 +163,7 @@ fn public_record(input: &[u8]) -> bool {
             assert_eq!(WrappedShare::parse(&share.encode()).as_ref(), Ok(&share));
             true
         }
-        3 => open_delivery(&enrolment(ME.0), DOMAIN, EpochNumber(1), ME, bytes).is_ok(),
+        3 => opened_delivery(bytes).is_some(),
         4 => {
             let Ok(entry) = decode_entry(bytes) else { return false };
             let Some(keys) = public_keys() else { return false };
@@ -188,13 +188,23 @@ fn public_keys() -> Option<record::PublicKeys> {
     record::PublicKeys::decode(&*blob).ok()
 }
 
-/// The share that the stage's first node was dealt, as its disk holds it.
+/// What the stage's first node was dealt, as it comes over the wire.
+fn delivered() -> Vec<u8> {
+    let founding = &STAGE.founding;
+    let delivery = founding.deliveries.iter().find(|delivery| delivery.to == ME);
+    delivery.map(|delivery| delivery.to_request(&founding.epoch).encrypted).unwrap_or_default()
+}
+
+fn opened_delivery(bytes: &[u8]) -> Option<Delivered> {
+    open_delivery(&enrolment(ME.0), DOMAIN, &STAGE.founding.epoch, ME, bytes).ok()
+}
+
+/// The same share, as the node's disk holds it.
 pub(super) fn wrapped_share() -> Vec<u8> {
-    let delivery = STAGE.founding.deliveries.iter().find(|delivery| delivery.to == ME);
-    let share = delivery.and_then(|delivery| {
-        open_delivery(&enrolment(ME.0), DOMAIN, delivery.epoch, ME, &delivery.encrypted).ok()
-    });
-    share.map(|share| share.encode()).unwrap_or_default()
+    match opened_delivery(&delivered()) {
+        Some(Delivered::Wrapped(share)) => share.encode(),
+        Some(Delivered::Bare(_)) | None => Vec::new(),
+    }
 }
 
 fn public_records() -> Vec<Vec<u8>> {
@@ -202,12 +212,11 @@ fn public_records() -> Vec<Vec<u8>> {
         let blob = STAGE.store.blob(&RecordId::singleton(kind)).ok().flatten();
         blob.map(|blob| blob.to_vec()).unwrap_or_default()
     };
-    let delivery = STAGE.founding.deliveries.iter().find(|delivery| delivery.to == ME);
     vec![
         chosen(0, &blob(Kind::ShareEpoch)),
         chosen(1, &blob(Kind::OperatorKey)),
         chosen(2, &wrapped_share()),
-        chosen(3, delivery.map(|delivery| delivery.encrypted.as_slice()).unwrap_or_default()),
+        chosen(3, &delivered()),
         chosen(4, &conclave_audit::encode_entry(&audit_entry())),
         chosen(5, &blob(Kind::DomainKeys)),
         chosen(6, &blob(Kind::Domain)),

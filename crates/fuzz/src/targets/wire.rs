@@ -7,7 +7,7 @@ use conclave_kms::{Refusal, Request};
 use conclave_proto::{peer, raft, store, v1};
 use conclave_seal::delivery::open_request;
 use conclave_seal::exchange::{Giver, Parties, ask};
-use conclave_seal::{NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId};
+use conclave_seal::{Delivered, NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId};
 use conclave_store::{Kind, Outcome, RecordId, View, check_command};
 use prost::Message;
 
@@ -203,16 +203,17 @@ fn peer_request(input: &[u8]) -> bool {
             let Some(sent) = message::<peer::StoreShareRequest>(bytes) else { return false };
             let opened = open_request(&sent, &enrolment(ME.0), DOMAIN, ME);
             let Ok((share, plan)) = opened else { return false };
+            let Delivered::Wrapped(share) = share else { return true };
             let mut seal = NodeSeal::new(DOMAIN, ME, "n1".to_owned(), []);
-            seal.store_share(share, &plan).is_ok()
+            seal.store_share(share, None, &plan).is_ok()
         }
         4 => {
             let Some(sent) = message::<peer::ReleaseShareRequest>(bytes) else { return false };
-            let epoch = &STAGE.founding.epoch;
+            let epochs = &STAGE.epochs;
             let mut giver = Giver::new(DOMAIN, ME);
-            let nonce = giver.challenge(RaftId(2), epoch, NOW_MS, &mut entropy());
+            let nonce = giver.challenge(RaftId(2), epochs, NOW_MS, &mut entropy());
             nonce.expect("a holder gets a nonce");
-            giver.check(&sent, epoch, NOW_MS).is_ok()
+            giver.check(&sent, epochs, NOW_MS).is_ok()
         }
         _ => {
             let Some(sent) = message::<raft::SnapshotChunk>(bytes) else { return false };
@@ -242,13 +243,13 @@ fn peer_requests() -> Vec<Vec<u8>> {
     let change = peer::ChangeMembersRequest {
         voters: vec![1, 2, 3],
         change: Some(store::MemberChange::default()),
-        share_epoch_digest: vec![1; 16],
+        guards: vec![store::Guard { record: vec![1; 17], digest: vec![1; 16] }],
     };
     let delivery = founding.deliveries.iter().find(|delivery| delivery.to == ME);
     let delivered = delivery.map(|delivery| delivery.to_request(&founding.epoch));
     let share = founding.epoch.share_of(DOMAIN, &root(), RaftId(2));
     let nonce = Giver::new(DOMAIN, ME)
-        .challenge(RaftId(2), &founding.epoch, NOW_MS, &mut entropy())
+        .challenge(RaftId(2), &STAGE.epochs, NOW_MS, &mut entropy())
         .expect("a holder gets a nonce");
     let parties = Parties { asker: RaftId(2), giver: ME };
     let asked = share

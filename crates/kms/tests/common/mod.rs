@@ -44,12 +44,15 @@ impl Service {
             domain_name: "eu".to_owned(),
             account: ACCOUNT.to_owned(),
             cluster: "test".to_owned(),
-            members: vec![record::Member {
-                raft_id: 1,
-                name: "node-1".to_owned(),
-                enrolment_key: enrolment,
-                ..Default::default()
-            }],
+            members: vec![(
+                record::Member {
+                    raft_id: 1,
+                    name: "node-1".to_owned(),
+                    enrolment_key: enrolment,
+                    ..Default::default()
+                },
+                conclave_seal::SealKind::Operator,
+            )],
             split: OperatorSplit::new(1, 1).unwrap(),
             now_ms: NOW_MS,
             creator: "olga".to_owned(),
@@ -221,6 +224,9 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
         AdminAction::SealNode,
         AdminAction::DrainNode,
         AdminAction::UndrainNode,
+        AdminAction::RotateRoot,
+        AdminAction::ExcludeNode,
+        AdminAction::DealOperatorShares,
     ] {
         requests.push(Request::Admin(Admin {
             action,

@@ -12,8 +12,10 @@ use prost::Message;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Keyring, RecordError, Secrets, open_blob};
-use crate::epoch::{ShareEpoch, ShareEpochError};
-use crate::ids::{DomainId, OperatorGeneration, RootGeneration};
+use crate::Write;
+use crate::epoch::ShareEpochError;
+use crate::epochs::ShareEpochs;
+use crate::ids::{DomainId, EpochNumber, OperatorGeneration};
 use crate::labels;
 use crate::operator::NodeSealRoot;
 
@@ -27,7 +29,7 @@ const SINGLE: [Kind; 5] =
     [Kind::Domain, Kind::DomainKeys, Kind::IndexKey, Kind::IntakeKey, Kind::AuditSigningKey];
 
 impl Keyring {
-    /// The keyring of the domain whose root key is `root`, out of its records.
+    /// The keyring of the domain of whose dealings one has the root key `root`, out of its records.
     ///
     /// # Errors
     /// [`KeyringError`] if `root` is not this domain's, or a record is missing or does not open.
@@ -37,17 +39,46 @@ impl Keyring {
             .ok()
             .and_then(|record| DomainId::from_slice(&record.id).ok())
             .ok_or(KeyringError::Public { kind: Kind::Domain })?;
-        let epoch = ShareEpoch::parse(&public(view, Kind::ShareEpoch)?)?;
-        if !epoch.is_root(domain, root) {
-            return Err(KeyringError::OtherRoot);
+        let epochs = ShareEpochs::parse(&public(view, Kind::ShareEpoch)?)?;
+        let epoch = epochs.of_root(domain, root).ok_or(KeyringError::OtherRoot)?.number;
+        let keys = domain_keys_record(view)?;
+        let domain_keys = unwrap_domain_keys(root, domain, epoch, &keys)?;
+        Self::read(domain, root.duplicate(), epoch, keys.current, domain_keys, view)
+    }
+
+    /// The next keyring, if a record that this one was read from has changed; else `None`, for the
+    /// price of comparing digests. When a new root key was dealt, the domain keys are those that are
+    /// here, until [`Keyring::open`] has been given the new one.
+    ///
+    /// # Errors
+    /// [`KeyringError`] as [`Keyring::open`].
+    pub fn refreshed(&self, view: &dyn View) -> Result<Option<Self>, KeyringError> {
+        if digests(view) == self.read {
+            return Ok(None);
         }
+        let keys = domain_keys_record(view)?;
+        let counts = keys.wraps.iter().any(|wrap| wrap.share_epoch == self.root_epoch.0);
+        let (current, domain_keys) = if counts {
+            let keyed = unwrap_domain_keys(&self.root, self.domain, self.root_epoch, &keys)?;
+            (keys.current, keyed)
+        } else {
+            let copies = self.domain_keys.iter().map(|(&epoch, key)| (epoch, key.duplicate()));
+            (self.current, copies.collect())
+        };
+        let root = self.root.duplicate();
+        Self::read(self.domain, root, self.root_epoch, current, domain_keys, view).map(Some)
+    }
 
-        let generation = epoch.root_generation;
-        let keys = record::DomainKeys::decode(&*public(view, Kind::DomainKeys)?)
-            .map_err(|_| KeyringError::Public { kind: Kind::DomainKeys })?;
-        let domain_keys = unwrap_domain_keys(root, domain, generation, &keys)?;
+    /// The rest, once there are domain keys.
+    fn read(
+        domain: DomainId,
+        root: Key,
+        root_epoch: EpochNumber,
+        current: u32,
+        domain_keys: BTreeMap<u32, Key>,
+        view: &dyn View,
+    ) -> Result<Self, KeyringError> {
         let reader = Reader { domain, domain_keys: &domain_keys, view };
-
         let intake = reader.secret(&RecordId::singleton(Kind::IntakeKey))?.key;
         let secrets = Secrets {
             index: reader.secret(&RecordId::singleton(Kind::IndexKey))?.key,
@@ -59,45 +90,28 @@ impl Keyring {
             node_seal: reader.node_seal_roots()?,
         };
         let read = digests(view);
-        Ok(Self::assemble(
-            domain,
-            root.duplicate(),
-            generation,
-            keys.current,
-            domain_keys,
-            secrets,
-            read,
-        ))
-    }
-
-    /// The next keyring, if a record that this one was read from has changed; else `None`, for the
-    /// price of comparing digests.
-    ///
-    /// # Errors
-    /// [`KeyringError`] as [`Keyring::open`].
-    pub fn refreshed(&self, view: &dyn View) -> Result<Option<Self>, KeyringError> {
-        if digests(view) == self.read { Ok(None) } else { Self::open(&self.root, view).map(Some) }
+        Ok(Self::assemble(domain, root, root_epoch, current, domain_keys, secrets, read))
     }
 
     /// The one place that a keyring is put together. `current` must be among `domain_keys`.
     pub(super) fn assemble(
         domain: DomainId,
         root: Key,
-        root_generation: RootGeneration,
+        root_epoch: EpochNumber,
         current: u32,
         domain_keys: BTreeMap<u32, Key>,
         secrets: Secrets,
         read: BTreeMap<RecordId, BlobDigest>,
     ) -> Self {
         let token_key = labels::token_key(&secrets.index, domain);
-        Self { domain, root, root_generation, current, domain_keys, secrets, token_key, read }
+        Self { domain, root, root_epoch, current, domain_keys, secrets, token_key, read }
     }
 
     /// The first keyring of a new domain, all keys drawn but the root key and the node-seal root.
     pub(crate) fn create(
         domain: DomainId,
         root: Key,
-        root_generation: RootGeneration,
+        root_epoch: EpochNumber,
         node_seal: NodeSealRoot,
         entropy: &mut dyn Entropy,
     ) -> Self {
@@ -109,30 +123,17 @@ impl Keyring {
             audit_signing: Key::generate(entropy),
             node_seal: BTreeMap::from([(node_seal.generation, node_seal)]),
         };
-        Self::assemble(domain, root, root_generation, 1, domain_keys, secrets, BTreeMap::new())
+        Self::assemble(domain, root, root_epoch, 1, domain_keys, secrets, BTreeMap::new())
     }
 
     /// The blobs of the records that [`Keyring::open`] reads, the domain and share epoch aside.
     pub(crate) fn records(&self, entropy: &mut dyn Entropy) -> Vec<(RecordId, Vec<u8>)> {
-        let wrap_key = labels::domain_wrap_key(&self.root, self.domain, self.root_generation);
-        let wraps = self.domain_keys.iter().map(|(&epoch, key)| record::DomainKeyWrap {
-            epoch,
-            root_generation: self.root_generation.0,
-            wrapped: aead::seal(
-                &wrap_key,
-                entropy,
-                &labels::domain_key_aad(self.domain, epoch, self.root_generation),
-                key.expose(),
-            ),
-        });
-        let keys = record::DomainKeys { current: self.current, wraps: wraps.collect() };
+        let wraps = self.wrap_domain_keys(&self.root, self.root_epoch, entropy);
+        let keys = record::DomainKeys { current: self.current, wraps };
         let mut records = vec![(RecordId::singleton(Kind::DomainKeys), keys.encode_to_vec())];
 
         let mut seal = |id: RecordId, key: &[u8], number: u64| {
-            let mut message = record::SecretKey { key: key.to_vec(), number };
-            let plaintext = Zeroizing::new(message.encode_to_vec());
-            message.key.zeroize();
-            records.push((id, self.seal_record(&id, &plaintext, entropy)));
+            records.push((id, self.seal_secret(&id, key, number, entropy)));
         };
         let secrets = &self.secrets;
         seal(RecordId::singleton(Kind::IndexKey), secrets.index.expose(), 0);
@@ -147,18 +148,47 @@ impl Keyring {
         }
         records
     }
+
+    /// The record that open nodes read a node-seal root from.
+    pub(crate) fn node_seal_root_record(
+        &self,
+        root: &NodeSealRoot,
+        entropy: &mut dyn Entropy,
+    ) -> Write {
+        let generation = root.generation.0;
+        let id = RecordId::numbered(Kind::NodeSealRoot, generation);
+        (id, Some(self.seal_secret(&id, root.key.expose(), generation, entropy)))
+    }
+
+    fn seal_secret(
+        &self,
+        id: &RecordId,
+        key: &[u8],
+        number: u64,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<u8> {
+        let mut message = record::SecretKey { key: key.to_vec(), number };
+        let plaintext = Zeroizing::new(message.encode_to_vec());
+        message.key.zeroize();
+        self.seal_record(id, &plaintext, entropy)
+    }
+}
+
+fn domain_keys_record(view: &dyn View) -> Result<record::DomainKeys, KeyringError> {
+    record::DomainKeys::decode(&*public(view, Kind::DomainKeys)?)
+        .map_err(|_| KeyringError::Public { kind: Kind::DomainKeys })
 }
 
 fn unwrap_domain_keys(
     root: &Key,
     domain: DomainId,
-    generation: RootGeneration,
+    epoch: EpochNumber,
     keys: &record::DomainKeys,
 ) -> Result<BTreeMap<u32, Key>, KeyringError> {
-    let wrap_key = labels::domain_wrap_key(root, domain, generation);
+    let wrap_key = labels::domain_wrap_key(root, domain, epoch);
     let mut domain_keys = BTreeMap::new();
-    for wrap in keys.wraps.iter().filter(|wrap| wrap.root_generation == generation.0) {
-        let aad = labels::domain_key_aad(domain, wrap.epoch, generation);
+    for wrap in keys.wraps.iter().filter(|wrap| wrap.share_epoch == epoch.0) {
+        let aad = labels::domain_key_aad(domain, wrap.epoch, epoch);
         let key = aead::open(&wrap_key, &aad, &wrap.wrapped)
             .ok()
             .and_then(|key| Key::from_slice(key.expose()).ok())

@@ -24,6 +24,21 @@ pub enum UnsealError {
         /// The committed epoch.
         epoch: EpochNumber,
     },
+    /// The share is under the node's HSM: operators cannot unwrap it.
+    #[error(
+        "this node keeps its share under its HSM, which operator shares do not replace; see `conclave operator recover` if the HSM is lost"
+    )]
+    NeedsItsToken,
+    /// The share is wrapped under another operator key than these shares make.
+    #[error(
+        "this node's share is under operator generation {wanted}; enter the operator shares of that generation"
+    )]
+    OtherGeneration {
+        /// What the shares given make.
+        given: OperatorGeneration,
+        /// What the node's share is under.
+        wanted: OperatorGeneration,
+    },
     /// There is a share, but it does not open.
     #[error(transparent)]
     Unwrap(#[from] UnwrapError),
@@ -53,18 +68,12 @@ pub enum StoreShareError {
         me: RaftId,
     },
     /// A newer epoch is committed already.
-    #[error("share epoch {plan} comes after {committed} was committed; plan anew")]
+    #[error("share epoch {plan} comes after {newest} was committed; plan anew")]
     Superseded {
         /// The plan's.
         plan: EpochNumber,
-        /// The committed one.
-        committed: EpochNumber,
-    },
-    /// A share of another dealing has this number already.
-    #[error("this node holds another share of epoch {epoch}; plan anew under a new number")]
-    AnotherHeld {
-        /// Which epoch.
-        epoch: EpochNumber,
+        /// The newest that is committed.
+        newest: EpochNumber,
     },
     /// Wrapped under an operator key that is not the domain's.
     #[error(

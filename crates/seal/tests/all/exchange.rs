@@ -6,7 +6,7 @@ use conclave_proto::peer::ReleaseShareRequest;
 use conclave_seal::exchange::{
     AnswerRefused, Ask, Giver, NONCE_GOOD_MS, NONCES_PER_ASKER, Nonce, Parties, Refusal, ask,
 };
-use conclave_seal::{DomainId, EpochNumber, RaftId, ShareEpoch};
+use conclave_seal::{DomainId, EpochNumber, RaftId, SealKind, ShareEpoch, ShareEpochs};
 
 use crate::stage::{DOMAIN, Stage};
 
@@ -16,6 +16,7 @@ const PARTIES: Parties = Parties { asker: ASKER, giver: GIVER };
 
 struct Play {
     epoch: ShareEpoch,
+    epochs: ShareEpochs,
     root: conclave_crypto::Key,
     giver: Giver,
     entropy: SeededEntropy,
@@ -23,9 +24,11 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let founding = Stage::new(3, 1, 1).founding;
+        let stage = Stage::new(3, 1, 1);
+        let (epochs, founding) = (stage.epochs(), stage.founding);
         Self {
             epoch: founding.epoch.clone(),
+            epochs,
             root: founding.keyring.root().duplicate(),
             giver: Giver::new(DOMAIN, GIVER),
             entropy: SeededEntropy::from_number(5),
@@ -37,7 +40,7 @@ impl Play {
     }
 
     fn challenge(&mut self) -> Nonce {
-        self.giver.challenge(ASKER, &self.epoch, 0, &mut self.entropy).unwrap()
+        self.giver.challenge(ASKER, &self.epochs, 0, &mut self.entropy).unwrap()
     }
 
     fn ask(&mut self, nonce: &Nonce) -> (Ask, ReleaseShareRequest) {
@@ -46,7 +49,7 @@ impl Play {
     }
 
     fn check(&mut self, request: &ReleaseShareRequest) -> Result<(), Refusal> {
-        self.giver.check(request, &self.epoch, 0).map(drop)
+        self.giver.check(request, &self.epochs, 0).map(drop)
     }
 }
 
@@ -55,7 +58,7 @@ fn a_member_that_has_unwrapped_its_share_gets_the_givers() {
     let mut play = Play::new();
     let nonce = play.challenge();
     let (ask, request) = play.ask(&nonce);
-    let release = play.giver.check(&request, &play.epoch, NONCE_GOOD_MS - 1).unwrap();
+    let release = play.giver.check(&request, &play.epochs, NONCE_GOOD_MS - 1).unwrap();
     assert_eq!((release.parties(), release.epoch()), (PARTIES, EpochNumber(1)));
     let given = play.share(GIVER);
     let response = release.answer(&given, &mut play.entropy).unwrap();
@@ -75,7 +78,7 @@ fn a_nonce_is_good_once_for_a_minute_and_for_its_asker_alone() {
 
     let nonce = play.challenge();
     let (_, request) = play.ask(&nonce);
-    let late = play.giver.check(&request, &play.epoch, NONCE_GOOD_MS).map(drop);
+    let late = play.giver.check(&request, &play.epochs, NONCE_GOOD_MS).map(drop);
     assert_eq!(late, Err(Refusal::Nonce));
 
     let nonce = play.challenge();
@@ -149,23 +152,25 @@ fn a_proof_over_anything_else_is_refused() {
 fn who_holds_no_share_gets_neither_nonce_nor_share() {
     let mut play = Play::new();
     for nobody in [RaftId(0), RaftId(4), GIVER] {
-        let refused = play.giver.challenge(nobody, &play.epoch, 0, &mut play.entropy);
+        let refused = play.giver.challenge(nobody, &play.epochs, 0, &mut play.entropy);
         assert_eq!(refused.unwrap_err(), Refusal::NotAHolder { raft_id: nobody });
     }
     // Removed between challenge and request: the committed epoch is what counts.
     let nonce = play.challenge();
     let (_, request) = play.ask(&nonce);
-    let (next, _) = ShareEpoch::deal(
-        DOMAIN,
-        EpochNumber(2),
-        &play.root,
-        play.epoch.root_generation,
-        &[RaftId(2), RaftId(3)],
-    )
-    .unwrap();
-    let refused = play.giver.check(&request, &next, 0).map(drop);
-    let (asked, committed) = (EpochNumber(1), EpochNumber(2));
-    assert_eq!(refused, Err(Refusal::OtherEpoch { asked, committed }));
+    let others = [RaftId(2), RaftId(3)];
+    let (mut next, _) = ShareEpoch::deal(DOMAIN, EpochNumber(2), &play.root, &others).unwrap();
+    let pending = ShareEpochs { pending: Some(next.clone()), ..play.epochs.clone() };
+    others.iter().for_each(|other| next.acknowledge(*other, SealKind::Operator));
+    let removed = ShareEpochs { complete: next, pending: None };
+    let refused = play.giver.check(&request, &removed, 0).map(drop);
+    let (asked, newest) = (EpochNumber(1), EpochNumber(2));
+    assert_eq!(refused, Err(Refusal::OtherEpoch { asked, newest }));
+
+    // While the new dealing is pending, shares of either are given.
+    let nonce = play.challenge();
+    let (_, request) = play.ask(&nonce);
+    assert_eq!(play.giver.check(&request, &pending, 0).unwrap().epoch(), EpochNumber(1));
 }
 
 #[test]
@@ -173,14 +178,14 @@ fn a_giver_answers_with_its_own_share_of_that_epoch_and_the_asker_takes_nothing_
     let mut play = Play::new();
     let nonce = play.challenge();
     let (_, request) = play.ask(&nonce);
-    let release = play.giver.check(&request, &play.epoch, 0).unwrap();
+    let release = play.giver.check(&request, &play.epochs, 0).unwrap();
     let other = play.share(RaftId(3));
     assert_eq!(release.answer(&other, &mut play.entropy).map(drop), Err(Refusal::OwnShare));
 
     // A recorded answer to another request of the same asker does not open.
     let nonce = play.challenge();
     let (_, request) = play.ask(&nonce);
-    let release = play.giver.check(&request, &play.epoch, 0).unwrap();
+    let release = play.giver.check(&request, &play.epochs, 0).unwrap();
     let given = play.share(GIVER);
     let response = release.answer(&given, &mut play.entropy).unwrap();
     let (other_ask, _) = play.ask(&nonce);

@@ -6,8 +6,8 @@ use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::Share;
 use conclave_seal::operator_share::OperatorShare;
 use conclave_seal::{
-    DomainId, EpochNumber, OperatorGeneration, OperatorKey, OperatorKeyRecord, RaftId,
-    RootGeneration, ShareEpoch, WrappedShare,
+    DomainId, EpochNumber, OperatorGeneration, OperatorKey, OperatorKeyRecord, OperatorSplit,
+    RaftId, SealKind, ShareEpoch, ShareEpochs, WrappedShare,
 };
 use conclave_store::{Kind, RecordId};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ fn key(byte: u8) -> Key {
 
 fn dealing(members: u64) -> (ShareEpoch, Vec<(RaftId, Share)>) {
     let members: Vec<RaftId> = (1..=members).map(|id| RaftId(10 * id)).collect();
-    ShareEpoch::deal(DOMAIN, EpochNumber(7), &key(0x42), RootGeneration(1), &members).unwrap()
+    ShareEpoch::deal(DOMAIN, EpochNumber(7), &key(0x42), &members).unwrap()
 }
 
 #[test]
@@ -33,8 +33,44 @@ fn a_dealing_of_two_of_three() {
         shares.iter().map(|(_, share)| hex::encode(share.y.expose())).collect::<Vec<_>>(),
         TWO_OF_THREE
     );
-    assert_eq!(hex::encode(epoch.encode()), EPOCH_RECORD);
-    assert_eq!(ShareEpoch::parse(&hex::decode(EPOCH_RECORD).unwrap()).unwrap(), epoch);
+    let mut complete = epoch.clone();
+    epoch.holders.iter().for_each(|h| complete.acknowledge(h.raft_id, SealKind::Operator));
+    let mut epochs = ShareEpochs { complete, pending: None };
+    assert_eq!(hex::encode(epochs.encode()), EPOCH_RECORD);
+    assert_eq!(ShareEpochs::parse(&hex::decode(EPOCH_RECORD).unwrap()).unwrap(), epochs);
+
+    let members: Vec<RaftId> = (1..=2).map(RaftId).collect();
+    let (mut later, _) = ShareEpoch::deal(DOMAIN, EpochNumber(8), &key(0x43), &members).unwrap();
+    later.acknowledge(RaftId(2), SealKind::Pkcs11);
+    epochs.pending = Some(later);
+    assert_eq!(hex::encode(epochs.encode()), PENDING_RECORD);
+    assert_eq!(ShareEpochs::parse(&hex::decode(PENDING_RECORD).unwrap()).unwrap(), epochs);
+
+    // Neither order nor nesting nor a complete dealing that is not is taken.
+    let swapped = ShareEpochs {
+        complete: epochs.pending.clone().unwrap(),
+        pending: Some(epochs.complete.clone()),
+    };
+    assert!(ShareEpochs::parse(&swapped.encode()).is_err());
+    assert!(ShareEpochs::parse(&epoch.encode()).is_err());
+    assert!(ShareEpoch::parse(&epochs.encode()).is_err());
+}
+
+/// What leads back to the root key from k operator shares alone.
+#[test]
+fn an_operator_key_record() {
+    let operator = OperatorKey { generation: OperatorGeneration(1), key: key(0x0e) };
+    let split = OperatorSplit::new(3, 5).unwrap();
+    let mut record = operator.record(DOMAIN, split);
+    let entropy = &mut SeededEntropy::from_number(3);
+    record.wrap_root(DOMAIN, EpochNumber(7), &key(0x42), entropy).unwrap();
+    assert_eq!(hex::encode(record.encode()), OPERATOR_RECORD);
+    let read = OperatorKeyRecord::parse(&hex::decode(OPERATOR_RECORD).unwrap()).unwrap();
+    assert_eq!(read, record);
+    assert!(operator.unwrap_root(DOMAIN, &read, EpochNumber(7)).unwrap().ct_eq(&key(0x42)));
+    assert!(operator.unwrap_root(DOMAIN, &read, EpochNumber(8)).is_err());
+    let other = OperatorKey { generation: OperatorGeneration(1), key: key(0x0f) };
+    assert!(other.unwrap_root(DOMAIN, &read, EpochNumber(7)).is_err());
 }
 
 #[test]
@@ -70,7 +106,7 @@ fn a_wrapped_share() {
     let operator = OperatorKey { generation: OperatorGeneration(1), key: key(0x0e) };
     let node = operator.node_seal_root(DOMAIN).node_key(DOMAIN, "node-a");
     let entropy = &mut SeededEntropy::from_number(1);
-    let wrapped = WrappedShare::wrap(&node, DOMAIN, epoch.number, &shares[1].1, entropy);
+    let wrapped = WrappedShare::by_operators(&node, DOMAIN, epoch.number, &shares[1].1, entropy);
     assert_eq!(hex::encode(wrapped.encode()), WRAPPED_SHARE);
     let read = WrappedShare::parse(&hex::decode(WRAPPED_SHARE).unwrap()).unwrap();
     assert!(read.unwrap(&node, &epoch, RaftId(20)).unwrap().y.ct_eq(&shares[1].1.y));
@@ -101,7 +137,7 @@ proptest! {
     /// Whatever bytes come from a disk, a peer or a person: an answer, never a panic.
     #[test]
     fn no_bytes_make_a_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..120usize) {
-        let _ = ShareEpoch::parse(&bytes);
+        let _ = ShareEpochs::parse(&bytes);
         let _ = WrappedShare::parse(&bytes);
         let _ = OperatorKeyRecord::parse(&bytes);
         let _ = OperatorShare::from_text(&String::from_utf8_lossy(&bytes));
@@ -111,7 +147,7 @@ proptest! {
         let _ = WrappedShare::parse(&damaged);
         let mut damaged = hex::decode(EPOCH_RECORD).unwrap();
         damaged.splice(at..=at, bytes.iter().take(2).copied());
-        let _ = ShareEpoch::parse(&damaged);
+        let _ = ShareEpochs::parse(&damaged);
     }
 }
 
@@ -127,10 +163,12 @@ const THREE_OF_FIVE: [&str; 5] = [
     "7cace9ffd7212a31b86718a5dd19e232f8c7e02fd1fad8258590481bfc96d84c",
     "50c21de28794d336818b761e5851e4ead223326a4b593e2afe9d6df3ed70c61d",
 ];
-const EPOCH_RECORD: &str = "0807100218012228080a10011a20db73853f06ddb1043a4d6e7651d860fe9d6564f283908724bc8a3e599ea1df7920012228081410021a20cac0a0bc272da90a7fa2762f2726497741eca1f7251b52208cc1cbd9c571bc4c20012228081e10031a2064008838c433a0bbf29e5975be0ec5d6bf9e2ed5c570d3ed4abb26b70d8f565720012a20f31af5ebcf49339f70596394a5d6b1145ab4c101f221a5d6f36a97b5fb472cdd";
+const EPOCH_RECORD: &str = "080710022232080a10011a20db73853f06ddb1043a4d6e7651d860fe9d6564f283908724bc8a3e599ea1df7920012a086f70657261746f722232081410021a20cac0a0bc272da90a7fa2762f2726497741eca1f7251b52208cc1cbd9c571bc4c20012a086f70657261746f722232081e10031a2064008838c433a0bbf29e5975be0ec5d6bf9e2ed5c570d3ed4abb26b70d8f565720012a086f70657261746f722a200ef9ff98bb7092e4a2322efed95b1127c8baa3ce7b49841d4861b34ca239970c";
+const PENDING_RECORD: &str = "080710022232080a10011a20db73853f06ddb1043a4d6e7651d860fe9d6564f283908724bc8a3e599ea1df7920012a086f70657261746f722232081410021a20cac0a0bc272da90a7fa2762f2726497741eca1f7251b52208cc1cbd9c571bc4c20012a086f70657261746f722232081e10031a2064008838c433a0bbf29e5975be0ec5d6bf9e2ed5c570d3ed4abb26b70d8f565720012a086f70657261746f722a200ef9ff98bb7092e4a2322efed95b1127c8baa3ce7b49841d4861b34ca239970c328001080810022226080110011a20863dd7815780b35e5ce922035971488bc1f74a2f634a64551c50eda662e9830a2230080210021a201d9990e7923d8e165eb24929775fa003b4a4d47fe841d4891bf0ca3976e43b9e20012a06706b637331312a20a88b4259cd9db08e63f25a11fcebd9e91ac845803556f8990b403fe3c8d0dcef";
+const OPERATOR_RECORD: &str = "0801100318052220fea5ea2735261d3ce9622357fbadb8d9412d6a2903fcd6e62e8db6c63b9fe7883a20fd183c4eba9fc7724e7af891460fa189f2bd14fb50a0d074be1d513c3044da42425408071250e182ceb9c24f4bb0d801007d1d389b2ccf32480f4a0682a0eda4c6c23d13701764afed5ebed3c4a02eb4e16be19d4283599a4fc5f4e3762a6025291e2065f493f036cc58b20c3f00a6fae6e8a91c3d4f";
 const OPERATOR_SHARE: &str = "conclave-operator-share-1:ChBjb25jbGF2ZS1kb21haW4hEAEYAyACKiAXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFw:4d8a8b9e";
 const WRAPPED_SHARE: &str = "08011210636f6e636c6176652d646f6d61696e21180720022a086f70657261746f7230013a486b340be3d3342b0dde7a1fe0b56d5c2bab9a1dacb87863191a0b59a1d65a5823edc03dda9a2a1ba2e7287ee74267e4d399646eb22a08e3d4aae87bdb4e20e8d220499b1077b656af";
-const SEALED_BLOB: &str = "080110011a2f966148a039e16e440912cac711864f49c99ad4d42dc3c1c4e552169b89241da55d662f6cb97679c8208091233273a2";
-const NAME_ID: &str = "4176344abe4d68736c180cf9cbaf2fd83b";
-const TOKEN: &str = "ab96b6b7a134d5b5f0c3ea6039bf8acf8569f704997806afec643717a3ebe50c";
-const KEY_ID: &str = "b8d0626f6fbe4f73b8820ea52e7ac669";
+const SEALED_BLOB: &str = "080110011a2f966148a039e16e440912cac711864f49c99ad4d42dc3c1c425e76eeaf8330b43318c6df71cfb15bfc7a22d40f43737";
+const NAME_ID: &str = "41fe8540dec7e26cfef9f988f8c285daa1";
+const TOKEN: &str = "d9f2c2fd97c6fe6cf0d993d07ad2914e87109553dffbe69560782e8a70fed543";
+const KEY_ID: &str = "2fe732a94362405181fb573f6b9c2350";

@@ -3,7 +3,7 @@
 use conclave_crypto::entropy::SeededEntropy;
 use conclave_seal::operator_share::{OperatorShare, ShareTextError};
 use conclave_seal::pool::{OperatorSharePool, POOL_KEPT_MS, PoolError, Progress};
-use conclave_seal::{DomainId, OperatorGeneration, OperatorSplit, found};
+use conclave_seal::{DomainId, EpochNumber, OperatorGeneration, OperatorSplit, found};
 
 use crate::stage::{DOMAIN, Stage, input};
 
@@ -36,7 +36,7 @@ fn every_subset_of_three_of_five_makes_the_operator_key_and_no_two_do() {
                 else {
                     panic!("three shares are enough");
                 };
-                let root = key.unwrap_root(DOMAIN, &record).unwrap();
+                let root = key.unwrap_root(DOMAIN, &record, EpochNumber(1)).unwrap();
                 assert!(root.ct_eq(stage.founding.keyring.root()));
                 assert!(pool.is_empty());
                 subsets += 1;

@@ -4,10 +4,12 @@ use conclave_crypto::entropy::SeededEntropy;
 use conclave_crypto::hpke::HpkePrivateKey;
 use conclave_proto::record;
 use conclave_seal::{
-    DomainId, Founding, FoundingInput, NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId,
-    delivery, found,
+    Delivered, DomainId, Founding, FoundingInput, Ground, NodeSeal, OperatorKeyRecord,
+    OperatorSplit, RaftId, SealKind, ShareEpochs, WrappedShare, delivery, found,
+    members::Recipient, members::recipients_with_seals,
 };
 use conclave_store::{Kind, MemoryStore, RecordId, View};
+use prost::Message;
 
 pub(crate) const DOMAIN: DomainId = DomainId([0xd0; 16]);
 pub(crate) const ACCOUNT: &str = "000000000042";
@@ -32,8 +34,29 @@ pub(crate) fn member(raft_id: u64) -> record::Member {
     }
 }
 
-pub(crate) fn members(ids: impl IntoIterator<Item = u64>) -> record::Members {
-    record::Members { members: ids.into_iter().map(member).collect(), former: Vec::new() }
+/// As a dealing takes them: all under the operators' seal.
+pub(crate) fn recipients(ids: impl IntoIterator<Item = u64>) -> Vec<(Recipient, SealKind)> {
+    let members: Vec<_> = ids.into_iter().map(|id| (member(id), SealKind::Operator)).collect();
+    recipients_with_seals(&members).unwrap()
+}
+
+/// What an operator-sealed node gets.
+pub(crate) fn wrapped(delivered: Delivered) -> WrappedShare {
+    let Delivered::Wrapped(share) = delivered else { panic!("{delivered:?}") };
+    share
+}
+
+pub(crate) fn public<T>(store: &MemoryStore, kind: Kind, parse: impl Fn(&[u8]) -> T) -> T {
+    parse(&store.blob(&RecordId::singleton(kind)).unwrap().unwrap())
+}
+
+/// The records that a dealing rests on.
+pub(crate) fn ground(store: &MemoryStore) -> Ground {
+    Ground {
+        epochs: public(store, Kind::ShareEpoch, |blob| ShareEpochs::parse(blob).unwrap()),
+        domain_keys: public(store, Kind::DomainKeys, |blob| Message::decode(blob).unwrap()),
+        operator: public(store, Kind::OperatorKey, |blob| OperatorKeyRecord::parse(blob).unwrap()),
+    }
 }
 
 pub(crate) fn input(founders: u64, k: u32, m: u32) -> FoundingInput {
@@ -42,7 +65,7 @@ pub(crate) fn input(founders: u64, k: u32, m: u32) -> FoundingInput {
         domain_name: "eu-1".to_owned(),
         account: ACCOUNT.to_owned(),
         cluster: "example.org".to_owned(),
-        members: members(1..=founders).members,
+        members: (1..=founders).map(|id| (member(id), SealKind::Operator)).collect(),
         split: OperatorSplit::new(k, m).unwrap(),
         now_ms: 1_000,
         creator: "alice".to_owned(),
@@ -65,8 +88,11 @@ impl Stage {
     }
 
     pub(crate) fn operator_record(&self) -> OperatorKeyRecord {
-        let id = RecordId::singleton(Kind::OperatorKey);
-        OperatorKeyRecord::parse(&self.store.blob(&id).unwrap().unwrap()).unwrap()
+        ground(&self.store).operator
+    }
+
+    pub(crate) fn epochs(&self) -> ShareEpochs {
+        ground(&self.store).epochs
     }
 
     /// The node as it is after it has applied the founding: sealed, its share on disk.
@@ -76,9 +102,9 @@ impl Stage {
         let (share, plan) =
             delivery::open_request(&request, &enrolment(raft_id), DOMAIN, RaftId(raft_id)).unwrap();
         let mut node = NodeSeal::new(DOMAIN, RaftId(raft_id), name(raft_id), []);
-        node.store_share(share, &plan).unwrap();
+        node.store_share(wrapped(share), None, &plan).unwrap();
         node.operator_key_changed(self.operator_record());
-        node.epoch_changed(plan);
+        node.epochs_changed(self.epochs());
         node
     }
 

@@ -6,14 +6,17 @@ use std::time::Instant;
 use conclave_kms::Caller;
 use conclave_proto::v1::cluster_server::Cluster;
 use conclave_proto::v1::{
-    AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, DrainNodeRequest,
-    DrainNodeResponse, PrepareInitRequest, PrepareInitResponse, RemoveNodeRequest,
-    RemoveNodeResponse, SealRequest, SealResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse,
+    AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse,
+    CommitOperatorSharesRequest, DrainNodeRequest, DrainNodeResponse, ExcludeNodeRequest,
+    ExcludeNodeResponse, PrepareInitRequest, PrepareInitResponse, PrepareOperatorSharesRequest,
+    PrepareOperatorSharesResponse, RecoverRequest, RecoverResponse, RemoveNodeRequest,
+    RemoveNodeResponse, RotateRootRequest, RotateRootResponse, SealRequest, SealResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
 };
 use tonic::{Request, Response, Status};
+use zeroize::Zeroize;
 
-use crate::ceremony::{draining, founding, members, unsealing};
+use crate::ceremony::{draining, founding, members, operators, rooting, unsealing};
 use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
@@ -109,12 +112,80 @@ impl Cluster for ClusterApi {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let _inside = node.admission.enter()?;
-        let name = request.into_inner().name;
+        let RemoveNodeRequest { name, compromised } = request.into_inner();
         joined(
-            tokio::spawn(async move { members::remove(&node, &hosted, &caller, &name).await })
-                .await,
+            tokio::spawn(async move {
+                members::remove(&node, &hosted, &caller, &name, compromised).await
+            })
+            .await,
         )?;
         Ok(Response::new(RemoveNodeResponse {}))
+    }
+
+    async fn rotate_root(
+        &self,
+        request: Request<RotateRootRequest>,
+    ) -> Result<Response<RotateRootResponse>, Status> {
+        let caller = client(&request)?;
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let _inside = node.admission.enter()?;
+        let rotated =
+            tokio::spawn(async move { rooting::rotate(&node, &hosted, &caller).await }).await;
+        joined(rotated).map(Response::new)
+    }
+
+    async fn prepare_operator_shares(
+        &self,
+        request: Request<PrepareOperatorSharesRequest>,
+    ) -> Result<Response<PrepareOperatorSharesResponse>, Status> {
+        let caller = client(&request)?;
+        let hosted = self.0.require_hosted()?;
+        let _inside = self.0.admission.enter()?;
+        throttle::limit(&self.0, &self.0.unseals, &caller.principal)?;
+        let mut request = request.into_inner();
+        let prepared = operators::prepare(&self.0, &hosted, &caller, &request).await;
+        request.operator_shares.zeroize();
+        let prepared = prepared?;
+        self.0.unseals.put_back(&caller.principal, Instant::now());
+        Ok(Response::new(prepared))
+    }
+
+    async fn commit_operator_shares(
+        &self,
+        request: Request<CommitOperatorSharesRequest>,
+    ) -> Result<Response<RotateRootResponse>, Status> {
+        let caller = client(&request)?;
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let _inside = node.admission.enter()?;
+        let id = request.into_inner().id;
+        let dealt =
+            tokio::spawn(async move { operators::commit(&node, &hosted, &caller, &id).await });
+        joined(dealt.await).map(Response::new)
+    }
+
+    async fn recover(
+        &self,
+        request: Request<RecoverRequest>,
+    ) -> Result<Response<RecoverResponse>, Status> {
+        let caller = client(&request)?;
+        let hosted = self.0.require_hosted()?;
+        throttle::limit(&self.0, &self.0.unseals, &caller.principal)?;
+        let shares = zeroize::Zeroizing::new(request.into_inner().operator_shares);
+        let recovered = operators::recover(&hosted, &caller, &shares).await?;
+        self.0.unseals.put_back(&caller.principal, Instant::now());
+        Ok(Response::new(recovered))
+    }
+
+    async fn exclude_node(
+        &self,
+        request: Request<ExcludeNodeRequest>,
+    ) -> Result<Response<ExcludeNodeResponse>, Status> {
+        let caller = client(&request)?;
+        let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
+        let _inside = node.admission.enter()?;
+        let name = request.into_inner().name;
+        rooting::exclude(&node, &hosted, &caller, &name).await?;
+        Ok(Response::new(ExcludeNodeResponse {}))
     }
 
     async fn drain_node(

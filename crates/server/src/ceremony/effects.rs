@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use conclave_crypto::Key;
-use conclave_seal::{Effect, Keyring};
+use conclave_seal::{Effect, EpochNumber, Keyring};
 use tonic::Status;
 use tracing::{error, info};
 
@@ -20,13 +20,11 @@ pub(crate) fn carry_out(hosted: &Arc<Hosted>, effects: Vec<Effect>) -> Result<()
     for effect in effects {
         match effect {
             Effect::PersistShare { epoch, bytes } => hosted.folder.put_share(epoch.0, &bytes)?,
-            Effect::DeleteSharesBelow(epoch) => hosted.folder.drop_shares_below(epoch.0)?,
-            // The keeper asks for as long as the node is share-ready.
-            Effect::AskForShares { .. } => {}
+            Effect::DeleteShare { epoch, .. } => hosted.folder.drop_share(epoch.0)?,
             Effect::DropKeyring => hosted.drop_keyring(),
-            Effect::Opened(root) => {
+            Effect::Opened { epoch, root } => {
                 let hosted = Arc::clone(hosted);
-                tokio::spawn(async move { open(&hosted, &root).await });
+                tokio::spawn(async move { open(&hosted, epoch, &root).await });
             }
         }
     }
@@ -44,27 +42,36 @@ pub(crate) fn carry_out_or_refuse(
     })
 }
 
-/// The root key is there: audits it, then serves. If that fails the node goes back to sealed
-/// shares-in-memory and the keeper asks again.
-async fn open(hosted: &Hosted, root: &Key) {
+/// A root key is there. If the node is not open yet that is audited first, then it serves; an open
+/// one goes on with it. If it cannot be used the node asks for it again.
+pub(crate) async fn open(hosted: &Hosted, epoch: EpochNumber, root: &Key) {
     let opened = Keyring::open(root, &hosted.replica.view());
     let keyring = match opened {
         Ok(keyring) => keyring,
         Err(reason) => {
-            error!(%reason, "the root key does not open the domain's records");
+            error!(%reason, %epoch, "the root key does not open the domain's records");
             hosted.set_detail(reason.to_string());
-            hosted.seal().close();
+            hosted.seal().close(epoch);
             return;
         }
     };
-    let happened =
-        Happened { action: "Open", resources: vec![hosted.name.clone()], ..Happened::default() };
+    if hosted.is_open() {
+        hosted.open(keyring);
+        info!(%epoch, "goes on with the root key of a later share epoch");
+        return;
+    }
+    let happened = Happened {
+        action: "Open",
+        resources: vec![hosted.name.clone()],
+        parameters: vec![("epoch", epoch.to_string())],
+        ..Happened::default()
+    };
     if let Err(status) = note(hosted, &happened).await {
         hosted.set_detail(format!("cannot audit its opening: {}", status.message()));
-        hosted.seal().close();
+        hosted.seal().close(epoch);
         return;
     }
     if hosted.open(keyring) {
-        info!("open");
+        info!(%epoch, "open");
     }
 }

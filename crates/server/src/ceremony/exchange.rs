@@ -28,36 +28,40 @@ use crate::peer;
 /// How long one member may take to release its share; it commits a txn for it.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks every other holder once. What comes back goes to the state machine, which opens the node
-/// when it has enough.
+/// Asks the other holders of each dealing whose root key is wanted, once. What comes back goes to the
+/// state machine, which opens the node when it has enough.
 pub(crate) async fn ask_all(node: &Arc<Node>, hosted: &Arc<Hosted>) {
-    let (Some(epoch), Some(members)) = (hosted.share_epoch(), hosted.members()) else { return };
+    let Some(members) = hosted.members() else { return };
     // A single node needs nobody else's.
     let again = hosted.seal().reopen();
     if let Err(error) = carry_out(hosted, again) {
         tracing::error!(%error, "the disk refused");
     }
+    let wanted: Vec<ShareEpoch> = hosted.seal().wanted().into_iter().cloned().collect();
     let mut missing = Vec::new();
-    for holder in epoch.holders.iter().filter(|holder| holder.raft_id != hosted.raft_id()) {
-        if hosted.seal().state() != SealState::ShareReady {
-            return;
-        }
-        let Some(member) = members.members.iter().find(|m| m.raft_id == holder.raft_id.0) else {
-            continue;
-        };
-        match ask_one(node, hosted, &epoch, holder.raft_id, &member.name, &member.peer).await {
-            Ok(share) => {
-                let effects = hosted.seal().share_received(holder.raft_id, epoch.number, share);
-                match effects {
-                    Ok(effects) => {
-                        if let Err(error) = carry_out(hosted, effects) {
-                            tracing::error!(%error, "the disk refused");
-                        }
-                    }
-                    Err(reason) => missing.push(format!("{}: {reason}", member.name)),
-                }
+    for epoch in wanted {
+        for holder in epoch.holders.iter().filter(|holder| holder.raft_id != hosted.raft_id()) {
+            if hosted.seal().wanted().iter().all(|wanted| wanted.number != epoch.number) {
+                break;
             }
-            Err(status) => missing.push(format!("{}: {}", member.name, status.message())),
+            let Some(member) = members.members.iter().find(|m| m.raft_id == holder.raft_id.0)
+            else {
+                continue;
+            };
+            match ask_one(node, hosted, &epoch, holder.raft_id, &member.name, &member.peer).await {
+                Ok(share) => {
+                    let effects = hosted.seal().share_received(holder.raft_id, epoch.number, share);
+                    match effects {
+                        Ok(effects) => {
+                            if let Err(error) = carry_out(hosted, effects) {
+                                tracing::error!(%error, "the disk refused");
+                            }
+                        }
+                        Err(reason) => missing.push(format!("{}: {reason}", member.name)),
+                    }
+                }
+                Err(status) => missing.push(format!("{}: {}", member.name, status.message())),
+            }
         }
     }
     let waits = hosted.seal().waits_for();
@@ -94,11 +98,9 @@ async fn ask_one(
     let parties = Parties { asker, giver };
     let (asked, request) = {
         let seal = hosted.seal();
-        let (own_epoch, own) =
-            seal.own_share().ok_or_else(|| unavailable("this node is sealed again"))?;
-        if own_epoch.number != epoch.number {
-            return Err(unavailable("the share epoch has just changed"));
-        }
+        let own = seal
+            .own_share(epoch.number)
+            .ok_or_else(|| unavailable("this node is sealed again, or the share epoch changed"))?;
         ask(own, hosted.domain_id(), epoch.number, parties, nonce, &mut SystemEntropy)
     };
     let answer = peer::timed(RELEASE_TIMEOUT, client.release_share(request)).await?;
@@ -113,14 +115,14 @@ pub(crate) fn challenge(
 ) -> Result<ShareChallengeResponse, Status> {
     let asker = RaftId(request.asker);
     check_name(hosted, caller, asker)?;
-    if hosted.seal().own_share().is_none() {
+    if hosted.seal().state() == SealState::Sealed {
         return Err(unavailable("this node is sealed itself"));
     }
-    let epoch = hosted.share_epoch().ok_or_else(|| unavailable("no share epoch here yet"))?;
+    let epochs = hosted.share_epochs().ok_or_else(|| unavailable("no share epoch here yet"))?;
     let now_ms = hosted.replica.own_clock_ms();
     let nonce = hosted
         .giver()
-        .challenge(asker, &epoch, now_ms, &mut SystemEntropy)
+        .challenge(asker, &epochs, now_ms, &mut SystemEntropy)
         .map_err(|refusal| precondition(refusal.to_string()))?;
     Ok(ShareChallengeResponse { nonce: nonce.to_vec() })
 }
@@ -133,13 +135,13 @@ pub(crate) async fn release(
 ) -> Result<ReleaseShareResponse, Status> {
     let asker = RaftId(request.asker);
     check_name(hosted, caller, asker)?;
-    let epoch = hosted.share_epoch().ok_or_else(|| unavailable("no share epoch here yet"))?;
+    let epochs = hosted.share_epochs().ok_or_else(|| unavailable("no share epoch here yet"))?;
     let now_ms = hosted.replica.own_clock_ms();
-    let checked = hosted.giver().check(request, &epoch, now_ms);
+    let checked = hosted.giver().check(request, &epochs, now_ms);
     let happened = Happened {
         action: "ReleaseShare",
         resources: vec![hosted.name.clone(), caller.to_owned()],
-        parameters: vec![("epoch", epoch.number.to_string()), ("asker", asker.to_string())],
+        parameters: vec![("epoch", request.epoch.to_string()), ("asker", asker.to_string())],
         refused: checked.as_ref().err().map(ToString::to_string).unwrap_or_default(),
         ..Happened::default()
     };
@@ -149,7 +151,7 @@ pub(crate) async fn release(
         let view = hosted.replica.view();
         let guards: BTreeMap<_, _> = rests_on.iter().map(|id| (*id, view.guard(id))).collect();
         drop(view);
-        let still = hosted.share_epoch().is_some_and(|now| now == epoch);
+        let still = hosted.share_epochs().is_some_and(|now| now == epochs);
         check_name(hosted, caller, asker)?;
         if still {
             Ok(guards)
@@ -160,7 +162,9 @@ pub(crate) async fn release(
     .await?;
     let release = checked.map_err(|refusal| precondition(refusal.to_string()))?;
     let seal = hosted.seal();
-    let (_, own) = seal.own_share().ok_or_else(|| unavailable("this node was sealed meanwhile"))?;
+    let own = seal
+        .own_share(release.epoch())
+        .ok_or_else(|| unavailable("this node has no share of that epoch unwrapped"))?;
     release.answer(own, &mut SystemEntropy).map_err(|refusal| precondition(refusal.to_string()))
 }
 

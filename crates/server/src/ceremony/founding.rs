@@ -17,7 +17,7 @@ use conclave_proto::record::Member;
 use conclave_proto::v1::{InitMember, PrepareInitRequest, PrepareInitResponse};
 use conclave_replica::{Decided, PeerNode};
 use conclave_seal::operator_share::OperatorSplit;
-use conclave_seal::{DomainId, FoundingInput, RaftId, found};
+use conclave_seal::{DomainId, FoundingInput, RaftId, SealKind, found};
 use conclave_store::{Revision, TxnBody};
 use tonic::Status;
 use tracing::{info, warn};
@@ -64,7 +64,9 @@ pub(crate) async fn prepare(
             raft_id,
             replaces: hello.domain_id.clone(),
         });
-        members.push(member_record(&member.peer, raft_id, hello));
+        let seal = SealKind::parse(&hello.seal)
+            .ok_or_else(|| precondition(format!("{} has an unknown seal", member.name)))?;
+        members.push((member_record(&member.peer, raft_id, hello), seal));
     }
 
     let mut entropy = SystemEntropy;

@@ -49,6 +49,7 @@ pub(crate) async fn unseal(
             }
         }
     }
+    hosted.news.notify_one();
     let after = hosted.state();
     let happened = Happened {
         principal: caller.principal.clone(),
@@ -112,7 +113,7 @@ pub(crate) async fn seal(
         let performed = staircase::perform(hosted, counters, caller, age, &request).await?;
         performed.into_response(&hosted.domain_name())?;
     }
-    hosted.wipe();
+    hosted.wipe_by_order();
     // The audit entry names who it was; the log, readable to others, only which certificate.
     warn!(certificate_serial = caller.certificate_serial, "sealed by order: all keys wiped");
     let happened = Happened {

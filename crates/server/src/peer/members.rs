@@ -14,8 +14,7 @@ use conclave_seal::delivery::open_request;
 use tonic::{Request, Response, Status};
 
 use crate::ceremony::draining;
-use crate::ceremony::effects::carry_out_or_refuse;
-use crate::ceremony::exchange;
+use crate::ceremony::{exchange, storing};
 use crate::hosted::Hosted;
 use crate::listener::Connection;
 use crate::meta::{invalid, precondition, unavailable};
@@ -69,6 +68,7 @@ impl Members for MembersApi {
             raft_id: hosted.as_ref().map(|h| h.raft_id().0).unwrap_or_default(),
             founded: hosted.is_some_and(|h| h.is_founded()),
             feature_level: conclave_store::FEATURE_LEVEL,
+            seal: node.seal_kind().as_str().to_owned(),
         }))
     }
 
@@ -102,10 +102,8 @@ impl Members for MembersApi {
         let (share, plan) =
             open_request(request.get_ref(), &node.enrolment, hosted.domain_id(), hosted.raft_id())
                 .map_err(|error| precondition(error.to_string()))?;
-        let effects = hosted.seal().store_share(share, &plan);
-        let effects = effects.map_err(|error| precondition(error.to_string()))?;
-        carry_out_or_refuse(&hosted, effects)?;
-        Ok(Response::new(StoreShareResponse {}))
+        let seal = storing::store(&node, &hosted, share, &plan).await?;
+        Ok(Response::new(StoreShareResponse { seal: seal.as_str().to_owned() }))
     }
 
     async fn share_challenge(

@@ -8,5 +8,5 @@ mod client;
 mod members;
 mod router;
 
-pub(crate) use client::{client, timed};
+pub(crate) use client::{Client, client, timed};
 pub(crate) use router::router;
