@@ -157,6 +157,44 @@ fn a_killed_node_is_started_again_only_by_hand() {
     assert_eq!(children(cluster.dev_pid()).len(), 2, "it is no child of dev");
 }
 
+#[test]
+fn every_node_has_a_token_of_its_own() {
+    let cluster = Cluster::start_with_tokens(2);
+    let mut serials = Vec::new();
+    for node in &cluster.nodes {
+        let conf = node.env.get("SOFTHSM2_CONF").unwrap();
+        let environ = fs::read(format!("/proc/{}/environ", node.pid)).unwrap();
+        let expected = format!("SOFTHSM2_CONF={conf}");
+        assert!(environ.split(|byte| *byte == 0).any(|entry| entry == expected.as_bytes()));
+        let shown =
+            run(Command::new("softhsm2-util").arg("--show-slots").env("SOFTHSM2_CONF", conf));
+        let shown = String::from_utf8(shown).unwrap();
+        let field = |name: &str| {
+            let of_line = |line: &str| line.trim().strip_prefix(name).map(|v| v.trim().to_owned());
+            shown.lines().filter_map(of_line).next().unwrap()
+        };
+        assert_eq!(field("Label:"), node.id, "{shown}");
+        serials.push(field("Serial number:"));
+        let config = fs::read_to_string(&node.config).unwrap();
+        assert!(config.contains("type = \"pkcs11\""), "{config}");
+    }
+    serials.dedup();
+    assert_eq!(serials.len(), 2);
+    run(cluster.cli().args(["key", "create"]));
+}
+
+#[test]
+fn without_softhsm_it_says_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = dev(folder.path(), 1);
+    let output = command.args(["--seal", "pkcs11"]).env("PATH", empty.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("apt-get install softhsm2"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+}
+
 fn dev(dir: &Path, nodes: u16) -> Command {
     let mut command = conclave();
     command.args(["dev", "--nodes", &nodes.to_string(), "--dir"]).arg(dir);

@@ -5,6 +5,7 @@
 
 mod limits;
 mod probe;
+mod seal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ pub(crate) use limits::Limits;
 use limits::RawLimits;
 pub(crate) use probe::Probe;
 use probe::RawProbe;
+use seal::RawSeal;
+pub(crate) use seal::Seal;
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
@@ -37,6 +40,8 @@ struct RawConfig {
     #[serde(default)]
     limits: RawLimits,
     probe: Option<RawProbe>,
+    #[serde(default)]
+    seal: RawSeal,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +133,8 @@ pub struct Config {
     pub limits: Limits,
     /// A listener without TLS, if it is wanted.
     pub probe: Option<Probe>,
+    /// What this node wraps its share with.
+    pub seal: Seal,
 }
 
 /// Why a configuration cannot be used.
@@ -236,6 +243,7 @@ impl Config {
             raft,
             limits: Limits::check(&raw.limits)?,
             probe: raw.probe.as_ref().map(Probe::check).transpose()?,
+            seal: Seal::check(raw.seal, folder)?,
         })
     }
 }

@@ -12,6 +12,7 @@ use conclave_pki::{
 };
 use serde_json::json;
 
+use super::tokens::{DevSeal, SoftHsm};
 use crate::error::CliError;
 
 /// The cluster's name in its certificates.
@@ -30,6 +31,8 @@ pub(super) struct NodePlan {
     pub(super) peer: String,
     pub(super) config: PathBuf,
     pub(super) log: PathBuf,
+    /// What its process needs in its environment beside ours.
+    pub(super) env: BTreeMap<&'static str, PathBuf>,
     data_dir: PathBuf,
 }
 
@@ -49,7 +52,12 @@ impl Layout {
         dir: Option<&Path>,
         nodes: u16,
         snapshot_entries: Option<u64>,
+        seal: DevSeal,
     ) -> Result<Self, CliError> {
+        let softhsm = match seal {
+            DevSeal::Operator => None,
+            DevSeal::Pkcs11 => Some(SoftHsm::find()?),
+        };
         let (dir, temporary) = match dir {
             Some(dir) => (dir.to_owned(), None),
             None => {
@@ -100,15 +108,22 @@ impl Layout {
             write_public(&folder.join("ca.pem"), ca.certificate_pem.as_bytes())?;
             write_public(&folder.join("node.pem"), issued.certificate_pem.as_bytes())?;
             write_private(&folder.join("node.key"), issued.key_pem.expose().as_bytes())?;
-            let plan = NodePlan {
+            let mut plan = NodePlan {
                 api: format!("127.0.0.1:{}", pair[0]),
                 peer: format!("127.0.0.1:{}", pair[1]),
                 config: folder.join("conclave.toml"),
                 log: folder.join("log"),
                 data_dir: folder.join("data"),
+                env: BTreeMap::new(),
                 name,
             };
-            write_public(&plan.config, configuration(&plan, snapshot_entries).as_bytes())?;
+            let mut text = configuration(&plan, snapshot_entries);
+            if let Some(softhsm) = &softhsm {
+                let token = softhsm.make_token(&folder.join("hsm"), &plan.name)?;
+                text.push_str(&token.section);
+                plan.env.insert("SOFTHSM2_CONF", token.softhsm2_conf);
+            }
+            write_public(&plan.config, text.as_bytes())?;
             plans.push(plan);
         }
         Ok(Self {
@@ -153,6 +168,7 @@ impl Layout {
                     "peer": node.peer,
                     "data_dir": node.data_dir,
                     "config": node.config,
+                    "env": node.env,
                 })
             })
             .collect();

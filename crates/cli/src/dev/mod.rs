@@ -6,6 +6,7 @@
 mod found;
 mod layout;
 mod nodes;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::layout::Layout;
 use self::nodes::Nodes;
+use self::tokens::DevSeal;
 use crate::error::CliError;
 
 /// Flags of `conclave dev`.
@@ -29,6 +31,9 @@ pub(crate) struct DevArgs {
     /// Log entries between snapshots, for every node.
     #[arg(long, value_name = "N")]
     snapshot_entries: Option<u64>,
+    /// What the nodes wrap their shares with; pkcs11 makes a SoftHSM token for each.
+    #[arg(long, value_enum, default_value = "operator")]
+    seal: DevSeal,
     /// Run this through the shell once the cluster serves, then stop with its exit status.
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
@@ -49,7 +54,7 @@ async fn serve(args: &DevArgs) -> Result<ExitCode, CliError> {
     eprintln_loud();
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
-    let layout = Layout::create(args.dir.as_deref(), args.nodes, args.snapshot_entries)?;
+    let layout = Layout::create(args.dir.as_deref(), args.nodes, args.snapshot_entries, args.seal)?;
     let mut nodes = Nodes::start(&layout)?;
     let outcome = tokio::select! {
         outcome = work(args, &layout, &mut nodes) => outcome,

@@ -32,6 +32,7 @@ impl Nodes {
             let child = Command::new(&binary)
                 .args(["server", "--die-with-parent", &std::process::id().to_string(), "--config"])
                 .arg(&node.config)
+                .envs(&node.env)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(log)

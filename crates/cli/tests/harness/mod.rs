@@ -10,6 +10,7 @@
 
 pub mod faults;
 pub mod load;
+pub mod softhsm;
 pub mod steady;
 pub mod tls;
 pub mod traffic;
@@ -37,6 +38,8 @@ pub struct NodeInfo {
     pub peer: String,
     pub data_dir: PathBuf,
     pub config: PathBuf,
+    /// What its process needs in its environment.
+    pub env: BTreeMap<String, String>,
 }
 
 pub struct Cluster {
@@ -88,6 +91,7 @@ impl Cluster {
                 peer: text(&node["peer"]),
                 data_dir: text(&node["data_dir"]).into(),
                 config: text(&node["config"]).into(),
+                env: serde_json::from_value(node["env"].clone()).unwrap(),
             })
             .collect();
         let env = std::fs::read_to_string(dir.path().join("env"))
@@ -200,6 +204,7 @@ impl Cluster {
         let child = conclave()
             .args(["server", "--config"])
             .arg(&self.node(id).config)
+            .envs(&self.node(id).env)
             .envs(env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -431,5 +436,6 @@ pub fn spare_node(pki: &Path, folder: &Path, id: &str) -> NodeInfo {
         ),
     )
     .unwrap();
-    NodeInfo { id: id.to_owned(), pid: 0, api, peer, data_dir: folder.join("data"), config }
+    let data_dir = folder.join("data");
+    NodeInfo { id: id.to_owned(), pid: 0, api, peer, data_dir, config, env: BTreeMap::new() }
 }
