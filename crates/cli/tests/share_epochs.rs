@@ -19,14 +19,6 @@ fn rotate(cluster: &Cluster) -> Value {
     json(cluster.cli().args(["--output", "json", "operator", "rotate-root"])).unwrap()
 }
 
-/// The shares on a node's disk, by epoch.
-fn shares_of(cluster: &Cluster, id: &str) -> BTreeSet<u64> {
-    let domains = cluster.node(id).data_dir.join("domains");
-    let domain = std::fs::read_dir(domains).unwrap().next().unwrap().unwrap().path();
-    let files = std::fs::read_dir(domain.join("shares")).unwrap();
-    files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
-}
-
 /// Waits until that epoch is complete as each of these nodes sees it, and theirs the only share kept.
 fn wait_complete(cluster: &Cluster, ids: &[&str], epoch: u64) {
     for id in ids {
@@ -35,7 +27,7 @@ fn wait_complete(cluster: &Cluster, ids: &[&str], epoch: u64) {
             (status["share_epoch"] == epoch && status["pending_epoch"].is_null()).then_some(())
         });
         wait_for(&format!("{id} to have destroyed its older shares"), LONG, || {
-            (shares_of(cluster, id) == BTreeSet::from([epoch])).then_some(())
+            (cluster.shares_of(id) == BTreeSet::from([epoch])).then_some(())
         });
     }
 }
@@ -104,7 +96,7 @@ fn a_member_that_was_away_opens_with_its_old_share_and_is_given_the_new_one() {
     }
     for id in others {
         cluster.unseal(id);
-        assert_eq!(shares_of(&cluster, id), BTreeSet::from([1, 2]));
+        assert_eq!(cluster.shares_of(id), BTreeSet::from([1, 2]));
     }
 
     cluster.restart("n3");
@@ -152,7 +144,7 @@ fn a_pending_dealing_is_superseded_by_the_next() {
     );
     for id in ["n1", "n2"] {
         wait_for("the superseded share to go", LONG, || {
-            (shares_of(&cluster, id) == BTreeSet::from([1, 3])).then_some(())
+            (cluster.shares_of(id) == BTreeSet::from([1, 3])).then_some(())
         });
     }
     cluster.restart("n3");

@@ -195,6 +195,11 @@ impl NodeSeal {
         self.shares.get(&epoch).map(|share| share.wrap.kind())
     }
 
+    /// The shares on the disk, each with its seal.
+    pub fn kept(&self) -> Vec<(EpochNumber, SealKind)> {
+        self.shares.iter().map(|(epoch, share)| (*epoch, share.wrap.kind())).collect()
+    }
+
     /// Whether the token's key of that epoch wraps nothing any more. That of a dealing still to be
     /// committed may be about to.
     pub fn is_token_key_gone(&self, epoch: EpochNumber) -> bool {

@@ -15,6 +15,7 @@ use prost::Message;
 use tokio::sync::Notify;
 
 use crate::folder::DomainFolder;
+use crate::token::Token;
 
 /// Unknown names that are remembered at once.
 const STRANGERS_MAX: usize = 64;
@@ -25,6 +26,8 @@ pub(crate) struct Hosted {
     pub(crate) name: String,
     pub(crate) region: String,
     pub(crate) replica: Replica,
+    /// The node's HSM, if it is configured with one.
+    pub(crate) token: Option<Token>,
     pub(crate) cache: Cache,
     /// Something has happened that members' shares may have been waiting for.
     pub(crate) news: Arc<Notify>,
@@ -44,6 +47,7 @@ impl Hosted {
         region: String,
         replica: Replica,
         seal: NodeSeal,
+        token: Option<Token>,
     ) -> Self {
         let giver = Giver::new(DomainId(folder.domain_id), RaftId(folder.raft_id));
         Self {
@@ -51,6 +55,7 @@ impl Hosted {
             name,
             region,
             replica,
+            token,
             cache: Cache::default(),
             news: Arc::default(),
             giver: Mutex::new(giver),

@@ -29,6 +29,7 @@ mod refusals;
 mod staircase;
 mod status;
 mod throttle;
+mod token;
 mod web;
 
 use std::net::SocketAddr;

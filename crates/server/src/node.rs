@@ -25,6 +25,7 @@ use crate::listener::App;
 use crate::meta::unavailable;
 use crate::pending::{PendingInit, PendingOperators};
 use crate::throttle::Throttle;
+use crate::token::Token;
 
 /// What a node sets going when it takes up a domain; given by whoever stands above both.
 #[derive(Clone, Copy)]
@@ -176,12 +177,17 @@ impl Node {
             shares,
         );
         info!(domain = %hex::encode(folder.domain_id), raft_id = folder.raft_id, "hosting a domain, sealed");
+        let token = self.config.seal.pkcs11.clone().map(|settings| {
+            let (domain, raft_id) = (DomainId(folder.domain_id), RaftId(folder.raft_id));
+            Token::start(settings, domain, raft_id, self.name.clone())
+        });
         let hosted = Arc::new(Hosted::new(
             folder,
             self.name.clone(),
             self.config.region.clone(),
             replica,
             seal,
+            token,
         ));
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
         self.set_peer_router(Some(&hosted));
@@ -202,7 +208,7 @@ impl Node {
 
     /// What this node wraps shares with from now on.
     pub(crate) fn seal_kind(&self) -> SealKind {
-        SealKind::Operator
+        self.config.seal.kind
     }
 
     /// Why this node cannot serve clients, if it cannot.

@@ -15,6 +15,7 @@ use futures::future::join_all;
 use crate::hosted::Hosted;
 use crate::node::Node;
 use crate::peer;
+use crate::token::Token;
 
 /// A node that takes longer counts as unreachable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,6 +53,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         drained: node.admission.refuses().is_some(),
         certificate_not_after: in_force.material.not_after(),
         authority_not_after: in_force.material.authority_not_after(),
+        token: hosted.token.as_ref().map(Token::status).unwrap_or_default(),
     }
 }
 
@@ -179,5 +181,6 @@ fn node_status(member: Member, role: &str, answer: Option<NodeStatusResponse>) -
         drained: answer.drained,
         certificate_not_after: answer.certificate_not_after,
         authority_not_after: answer.authority_not_after,
+        token: answer.token,
     }
 }

@@ -110,6 +110,7 @@ pub(crate) fn node_json(node: &NodeStatus) -> Value {
         "raft_id": node.raft_id,
         "state": node.state,
         "seal": node.seal,
+        "token": Some(&node.token).filter(|token| !token.is_empty()),
         "applied_index": node.applied_index,
         "audit_size": node.audit_size,
         "audit_head": node.audit_head,

@@ -15,7 +15,7 @@ pub mod steady;
 pub mod tls;
 pub mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -212,6 +212,16 @@ impl Cluster {
             .spawn()
             .unwrap();
         self.restarted.insert(id.to_owned(), child);
+    }
+
+    /// The shares of the root key on a node's disk, by epoch.
+    pub fn shares_of(&self, id: &str) -> BTreeSet<u64> {
+        let domains = self.node(id).data_dir.join("domains");
+        let domain = std::fs::read_dir(domains).unwrap().next().unwrap().unwrap().path();
+        let files = std::fs::read_dir(domain.join("shares")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        // A file that is being written has another name.
+        names.filter_map(|name| name.parse().ok()).collect()
     }
 
     pub fn share_file(&self, number: usize) -> PathBuf {

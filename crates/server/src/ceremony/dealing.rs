@@ -34,9 +34,11 @@ use crate::staircase::perform;
 
 /// How long one step may take.
 pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a member may take to say how it stands, and to store its share; whoever takes longer is
-/// given it later.
-const MEMBER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a member may take to say how it stands.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one may take to store its share, which a slow HSM may have to wrap; whoever takes longer
+/// is given it again later.
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The guards of a txn, by record.
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
@@ -185,7 +187,7 @@ impl Order<'_> {
     async fn ask_seal(&self, member: &Member) -> Option<(SealKind, SealState)> {
         let mut client = self.client(member).ok()?;
         let asked = client.node_status(NodeStatusRequest {});
-        let status = peer::timed(MEMBER_TIMEOUT, asked).await.ok()?;
+        let status = peer::timed(STATUS_TIMEOUT, asked).await.ok()?;
         Some((SealKind::parse(&status.seal)?, SealState::parse(&status.state)?))
     }
 
@@ -201,7 +203,7 @@ impl Order<'_> {
             let member = member.ok_or_else(|| unavailable("a share was dealt to nobody"))?;
             let mut client = self.client(member)?;
             let stored = client.store_share(delivery.to_request(&dealt.epoch));
-            let stored = peer::timed(MEMBER_TIMEOUT, stored).await.map_err(|status| {
+            let stored = peer::timed(STORE_TIMEOUT, stored).await.map_err(|status| {
                 let (name, why) = (&member.name, status.message());
                 unavailable(format!("{name} did not store its share: {why}"))
             })?;

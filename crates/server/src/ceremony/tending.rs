@@ -8,7 +8,7 @@ use std::time::Duration;
 use conclave_crypto::SystemEntropy;
 use conclave_proto::peer::NodeStatusRequest;
 use conclave_seal::members::recipients;
-use conclave_seal::{RaftId, SealKind, SealState, ShareEpoch, WrappedShare, Write, dealing};
+use conclave_seal::{RaftId, SealKind, SealState, ShareEpoch, Write, dealing};
 use futures::future::join_all;
 use tokio::sync::watch;
 use tonic::Status;
@@ -18,6 +18,7 @@ use crate::audited::{Happened, commit};
 use crate::ceremony::dealing::{Guards, ground};
 use crate::ceremony::effects::carry_out;
 use crate::ceremony::exchange::ask_all;
+use crate::ceremony::storing;
 use crate::hosted::Hosted;
 use crate::listener::told_to;
 use crate::node::Node;
@@ -27,8 +28,9 @@ use crate::peer;
 const EVERY: Duration = Duration::from_millis(500);
 /// Rounds between attempts to give shares to those who were away.
 const DELIVER_EVERY: u32 = 4;
-/// How long a member may take to store one.
-const MEMBER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a member may take to say how it stands, and to store its share.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Starts the rounds; they end with the node, with the domain, or when told to stop.
 pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
@@ -37,6 +39,7 @@ pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receive
 
 async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
     let mut round = 0_u32;
+    let mut tidied = None;
     loop {
         let Some(news) = hosted.upgrade().map(|hosted| Arc::clone(&hosted.news)) else { return };
         tokio::select! {
@@ -45,11 +48,16 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
             () = told_to(&mut stop) => return,
         }
         let (Some(node), Some(hosted)) = (node.upgrade(), hosted.upgrade()) else { return };
+        storing::unwrap(&hosted).await;
         if !hosted.seal().wanted().is_empty() {
             ask_all(&node, &hosted).await;
         }
         learn_keys(&hosted);
-        rewrap(&node, &hosted);
+        storing::rewrap(&node, &hosted).await;
+        let kept = hosted.seal().kept();
+        if tidied.as_ref() != Some(&kept) && storing::tidy(&hosted).await {
+            tidied = Some(kept);
+        }
         let done = async {
             acknowledge(&hosted).await?;
             if hosted.is_open() && round.is_multiple_of(DELIVER_EVERY) {
@@ -84,27 +92,6 @@ fn learn_keys(hosted: &Arc<Hosted>) {
     }
 }
 
-/// Wraps this node's own share anew if its configuration has another seal than the share.
-fn rewrap(node: &Arc<Node>, hosted: &Arc<Hosted>) {
-    if node.seal_kind() != SealKind::Operator {
-        return;
-    }
-    let mut seal = hosted.seal();
-    let Some((epoch, share)) = seal.to_rewrap(SealKind::Operator) else { return };
-    let wrapped = hosted.with_keyring(|keyring| {
-        let key = keyring?.node_seal_root()?.node_key(hosted.domain_id(), &hosted.name);
-        let entropy = &mut SystemEntropy;
-        Some(WrappedShare::by_operators(&key, hosted.domain_id(), epoch, share, entropy))
-    });
-    let Some(wrapped) = wrapped else { return };
-    let effects = seal.rewrapped(wrapped);
-    drop(seal);
-    match carry_out(hosted, effects) {
-        Ok(()) => info!(%epoch, "the share is kept under the operators' seal from now on"),
-        Err(error) => error!(%error, "the disk refused"),
-    }
-}
-
 /// Says in a txn that this node has stored its share, and under what seal, unless that is known.
 async fn acknowledge(hosted: &Arc<Hosted>) -> Result<(), Status> {
     let (ground, guards) = ground(hosted)?;
@@ -133,13 +120,13 @@ async fn deliver_missing(node: &Arc<Node>, hosted: &Arc<Hosted>) {
         let to = Some((hosted.domain_id(), RaftId(member.raft_id)));
         let mut client = peer::client(node, &member.name, &member.peer, to).ok()?;
         let status = client.node_status(NodeStatusRequest {});
-        let kind = SealKind::parse(&peer::timed(MEMBER_TIMEOUT, status).await.ok()?.seal)?;
+        let kind = SealKind::parse(&peer::timed(STATUS_TIMEOUT, status).await.ok()?.seal)?;
         let recipient = recipients(std::slice::from_ref(member)).ok()?.pop()?;
         let delivery = hosted.with_keyring(|keyring| {
             keyring?.deliver(&pending, &recipient, kind, &mut SystemEntropy)
         })?;
         let stored = client.store_share(delivery.to_request(&pending));
-        match peer::timed(MEMBER_TIMEOUT, stored).await {
+        match peer::timed(STORE_TIMEOUT, stored).await {
             Ok(_) => info!(name = member.name, epoch = %pending.number, "has its share now"),
             Err(status) => {
                 debug!(name = member.name, why = status.message(), "does not take its share");

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use conclave_hsm::{IvSource, PinSource, Settings, TokenSelector};
+use conclave_seal::SealKind;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -18,7 +19,7 @@ const NAME_LEN_MAX: usize = 64;
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSeal {
-    r#type: Option<SealKind>,
+    r#type: Option<RawKind>,
     pkcs11: Option<RawPkcs11>,
 }
 
@@ -43,19 +44,15 @@ enum RawIv {
     Token,
 }
 
-/// What wraps a node's share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SealKind {
-    /// A key that the operators' shares make.
-    #[default]
+enum RawKind {
     Operator,
-    /// A key in a token, through PKCS#11.
     Pkcs11,
 }
 
 /// `[seal]`, checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// What wraps from now on.
     pub kind: SealKind,
@@ -65,7 +62,10 @@ pub struct Seal {
 
 impl Seal {
     pub(super) fn check(raw: RawSeal, folder: &Path) -> Result<Self, ConfigError> {
-        let kind = raw.r#type.unwrap_or_default();
+        let kind = match raw.r#type {
+            None | Some(RawKind::Operator) => SealKind::Operator,
+            Some(RawKind::Pkcs11) => SealKind::Pkcs11,
+        };
         let pkcs11 = raw.pkcs11.map(|raw| settings(raw, folder)).transpose()?;
         if kind == SealKind::Pkcs11 && pkcs11.is_none() {
             return Err(ConfigError::Value {

@@ -24,6 +24,11 @@ impl Tampering {
         Self::attach(cluster, id, &format!("inject={calls}:delay_enter={}", by.as_micros()))
     }
 
+    /// The node is killed with SIGKILL as a thread makes the `nth` of these calls.
+    pub fn killing(cluster: &Cluster, id: &str, calls: &str, nth: u64) -> Self {
+        Self::attach(cluster, id, &format!("inject={calls}:signal=KILL:when={nth}"))
+    }
+
     fn attach(cluster: &Cluster, id: &str, inject: &str) -> Self {
         let output = cluster.dir.path().join(format!("{id}.strace"));
         let pid = cluster.pid(id);
