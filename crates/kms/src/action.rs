@@ -9,6 +9,7 @@ pub enum Action {
     SealNode,
     DrainNode,
     UndrainNode,
+    RotateDomainKey,
     CreatePrincipal,
     DeletePrincipal,
     ListPrincipals,
@@ -32,12 +33,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AddNodes,
         Self::RemoveNode,
         Self::SealNode,
         Self::DrainNode,
         Self::UndrainNode,
+        Self::RotateDomainKey,
         Self::CreatePrincipal,
         Self::DeletePrincipal,
         Self::ListPrincipals,
@@ -67,6 +69,7 @@ impl Action {
             Self::SealNode => "SealNode",
             Self::DrainNode => "DrainNode",
             Self::UndrainNode => "UndrainNode",
+            Self::RotateDomainKey => "RotateDomainKey",
             Self::CreatePrincipal => "CreatePrincipal",
             Self::DeletePrincipal => "DeletePrincipal",
             Self::ListPrincipals => "ListPrincipals",

@@ -16,7 +16,8 @@ impl Action {
             | Self::RemoveNode
             | Self::SealNode
             | Self::DrainNode
-            | Self::UndrainNode => &[Operator],
+            | Self::UndrainNode
+            | Self::RotateDomainKey => &[Operator],
             Self::CreatePrincipal | Self::DeletePrincipal => &[Operator],
             Self::ListPrincipals => &[Operator, Auditor],
             Self::CreateKey

@@ -94,6 +94,13 @@ pub struct Admin {
     pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
 }
 
+impl Admin {
+    /// Whether it puts a new domain key to use, rather than being refused one.
+    pub(crate) fn is_rotation(&self) -> bool {
+        self.action == AdminAction::RotateDomainKey && !self.writes.is_empty()
+    }
+}
+
 /// The ceremonies that an operator's certificate authorises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -103,6 +110,7 @@ pub enum AdminAction {
     SealNode,
     DrainNode,
     UndrainNode,
+    RotateDomainKey,
 }
 
 /// A reading of the audit log: authorised and audited here, streamed by the shell.
@@ -143,6 +151,7 @@ impl Request {
                 AdminAction::SealNode => Action::SealNode,
                 AdminAction::DrainNode => Action::DrainNode,
                 AdminAction::UndrainNode => Action::UndrainNode,
+                AdminAction::RotateDomainKey => Action::RotateDomainKey,
             },
             Self::ReadAudit(ReadAudit { export: true, .. }) => Action::ExportAudit,
             Self::ReadAudit(ReadAudit { export: false, .. }) => Action::ListAudit,
@@ -150,7 +159,8 @@ impl Request {
     }
 
     /// Whether it changes records, so that a retry must not do it again. Such a request has a token
-    /// and a kept answer. Ceremonies see to that themselves.
+    /// and a kept answer. Ceremonies see to that themselves, but for a rotation of the domain key,
+    /// which is one txn.
     pub fn is_mutation(&self) -> bool {
         self.fingerprint().is_some()
     }
@@ -190,6 +200,7 @@ impl Request {
                 roles.as_slice().iter().for_each(|role| canonical.put(role.name()));
             }
             Self::DeletePrincipal { name } => canonical.put(name.as_str()),
+            Self::Admin(admin) if admin.is_rotation() => {}
             Self::DescribeKey { .. }
             | Self::ListKeys { .. }
             | Self::Encrypt { .. }

@@ -2,10 +2,12 @@
 //!
 //! A keyring never changes: [`Keyring::refreshed`] makes the next one when the records it was
 //! read from have changed, and the node swaps it in. The audit side is in `entries`, reading the
-//! records in `load`.
+//! records in `load`, replacing the domain key in [`rotation`] and [`resealing`].
 
 mod entries;
 mod load;
+pub mod resealing;
+pub mod rotation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -176,7 +178,7 @@ impl Keyring {
     pub fn open_answer(&self, token: &[u8; 32], sealed: &[u8]) -> Result<Secret, AnswerError> {
         let (epoch, sealed) = sealed.split_first_chunk::<4>().ok_or(AnswerError::NotAuthentic)?;
         let epoch = u32::from_be_bytes(*epoch);
-        let key = self.domain_keys.get(&epoch).ok_or(AnswerError::NotAuthentic)?;
+        let key = self.domain_keys.get(&epoch).ok_or(AnswerError::UnknownEpoch { epoch })?;
         let aad = labels::answer_aad(self.domain, epoch, token);
         aead::open(key, &aad, sealed).map_err(|_| AnswerError::NotAuthentic)
     }
@@ -257,4 +259,10 @@ pub enum AnswerError {
     /// Another token's, another domain's, or a changed one.
     #[error("the kept answer was not sealed for this request")]
     NotAuthentic,
+    /// Under a domain key that this keyring has not got: most likely one that was retired.
+    #[error("the kept answer is under domain key {epoch}, which is not here")]
+    UnknownEpoch {
+        /// Under which domain key.
+        epoch: u32,
+    },
 }

@@ -221,6 +221,7 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
         AdminAction::SealNode,
         AdminAction::DrainNode,
         AdminAction::UndrainNode,
+        AdminAction::RotateDomainKey,
     ] {
         requests.push(Request::Admin(Admin {
             action,

@@ -112,20 +112,16 @@ impl Keyring {
         Self::assemble(domain, root, root_generation, 1, domain_keys, secrets, BTreeMap::new())
     }
 
+    /// What a founding has written is as good as read: txns are guarded on it.
+    pub(crate) fn note_written(&mut self, records: &[(RecordId, Vec<u8>)]) {
+        self.read = records.iter().map(|(id, blob)| (*id, BlobDigest::of(blob))).collect();
+    }
+
     /// The blobs of the records that [`Keyring::open`] reads, the domain and share epoch aside.
     pub(crate) fn records(&self, entropy: &mut dyn Entropy) -> Vec<(RecordId, Vec<u8>)> {
-        let wrap_key = labels::domain_wrap_key(&self.root, self.domain, self.root_generation);
-        let wraps = self.domain_keys.iter().map(|(&epoch, key)| record::DomainKeyWrap {
-            epoch,
-            root_generation: self.root_generation.0,
-            wrapped: aead::seal(
-                &wrap_key,
-                entropy,
-                &labels::domain_key_aad(self.domain, epoch, self.root_generation),
-                key.expose(),
-            ),
-        });
-        let keys = record::DomainKeys { current: self.current, wraps: wraps.collect() };
+        let keys = self.domain_keys.iter();
+        let wraps = keys.map(|(&epoch, key)| self.wrap_domain_key(epoch, key, entropy)).collect();
+        let keys = record::DomainKeys { current: self.current, wraps, since_ms: 0 };
         let mut records = vec![(RecordId::singleton(Kind::DomainKeys), keys.encode_to_vec())];
 
         let mut seal = |id: RecordId, key: &[u8], number: u64| {
