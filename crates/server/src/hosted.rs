@@ -7,6 +7,7 @@ use conclave_kms::{Cache, DomainInfo};
 use conclave_proto::record::{Admissions, Domain, Members};
 use conclave_replica::Replica;
 use conclave_seal::exchange::Giver;
+use conclave_seal::keyring::KeyringError;
 use conclave_seal::{
     DomainId, Keyring, NodeSeal, OperatorKeyRecord, RaftId, SealState, ShareEpoch,
 };
@@ -14,6 +15,7 @@ use conclave_store::{Kind, RecordId, View};
 use prost::Message;
 
 use crate::folder::DomainFolder;
+use crate::resealing::Progress;
 
 /// Unknown names that are remembered at once.
 const STRANGERS_MAX: usize = 64;
@@ -25,6 +27,8 @@ pub(crate) struct Hosted {
     pub(crate) region: String,
     pub(crate) replica: Replica,
     pub(crate) cache: Cache,
+    /// How far this node, while it leads, is with sealing records again.
+    pub(crate) resealing: Progress,
     giver: Mutex<Giver>,
     seal: Mutex<NodeSeal>,
     keyring: RwLock<Option<Keyring>>,
@@ -49,6 +53,7 @@ impl Hosted {
             region,
             replica,
             cache: Cache::default(),
+            resealing: Progress::default(),
             giver: Mutex::new(giver),
             seal: Mutex::new(seal),
             keyring: RwLock::new(None),
@@ -99,6 +104,25 @@ impl Hosted {
     /// Changes the keyring in place, if the node is open.
     pub(crate) fn with_keyring_mut<T>(&self, use_it: impl FnOnce(Option<&mut Keyring>) -> T) -> T {
         use_it(self.keyring.write().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// Reads the keyring anew if a record that it was read from has changed.
+    ///
+    /// # Errors
+    /// If those records cannot be read with the root key that this node holds.
+    pub(crate) fn refresh_keyring(&self) -> Result<(), KeyringError> {
+        let next = self.with_keyring(|keyring| match keyring {
+            Some(keyring) => keyring.refreshed(&self.replica.view()),
+            None => Ok(None),
+        })?;
+        if let Some(next) = next {
+            self.with_keyring_mut(|keyring| {
+                if let Some(keyring) = keyring {
+                    *keyring = next;
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Puts the keyring in place: the node is open. Unless it was sealed while it opened.

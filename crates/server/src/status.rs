@@ -9,6 +9,7 @@ use conclave_proto::v1::{NodeStatus, StatusResponse};
 use conclave_replica::Standing;
 use conclave_replica::log::Room;
 use conclave_seal::RaftId;
+use conclave_seal::keyring::rotation::DomainKeyEpochs;
 use conclave_store::Kind;
 use futures::future::join_all;
 
@@ -52,6 +53,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         drained: node.admission.refuses().is_some(),
         certificate_not_after: in_force.material.not_after(),
         authority_not_after: in_force.material.authority_not_after(),
+        records_to_reseal: hosted.resealing.left(),
     }
 }
 
@@ -91,6 +93,13 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         response.operator_threshold = operator.split.threshold().into();
         response.operator_shares = operator.split.shares().into();
     }
+    let domain_keys = DomainKeyEpochs::read(&hosted.replica.view()).ok().flatten();
+    if let Some(DomainKeyEpochs { current, older, since_ms }) = domain_keys {
+        response.domain_key = current;
+        response.domain_key_since_ms = since_ms;
+        response.records_to_reseal = older.is_empty().then_some(0);
+        response.older_domain_keys = older;
+    }
     if let Some(keys) = hosted.public::<PublicKeys>(Kind::PublicKeys) {
         response.audit_verifier_key = keys.audit_verifier;
     }
@@ -128,6 +137,8 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
     for (member, role, answer) in asked {
         if leader == Some(member.raft_id) {
             response.leader = member.name.clone();
+            let left = answer.as_ref().and_then(|answer| answer.records_to_reseal);
+            response.records_to_reseal = response.records_to_reseal.or(left);
         }
         response.nodes.push(node_status(member, role, answer));
     }

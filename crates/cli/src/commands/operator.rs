@@ -1,5 +1,5 @@
-//! `conclave operator`: founding, unsealing and sealing. All but `init` concern one node alone,
-//! the first endpoint.
+//! `conclave operator`: founding, unsealing and sealing, which concern one node alone, the first
+//! endpoint, but for `init`; and keys of the domain, which any node replaces.
 
 use std::{
     io::IsTerminal,
@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use conclave_client::{Client, ClientError};
 use conclave_pki::write_private;
 use conclave_proto::v1::{
-    CommitInitRequest, PrepareInitRequest, SealRequest, StatusRequest, UnsealRequest,
-    UnsealResponse,
+    CommitInitRequest, PrepareInitRequest, RotateDomainKeyRequest, SealRequest, StatusRequest,
+    UnsealRequest, UnsealResponse,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -44,6 +44,8 @@ pub(crate) enum OperatorCommand {
     },
     /// Seal one node: it wipes its keys, and goes on voting.
     Seal,
+    /// Put a new domain key to use; records are sealed again under it in the background.
+    RotateDomainKey,
     /// Show how one node stands.
     Status,
 }
@@ -78,12 +80,28 @@ pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliEr
                 writeln!(out, "{} is sealed; it goes on voting", reply.endpoint)
             })
         }
+        OperatorCommand::RotateDomainKey => rotate_domain_key(app).await,
         OperatorCommand::Status => {
             let request = StatusRequest { local_only: true };
             let reply = app.wait("asking", client.status(request)).await?;
             status::show(app, &reply.value)
         }
     }
+}
+
+async fn rotate_domain_key(app: &App) -> Result<(), CliError> {
+    let client = app.client()?;
+    let request = RotateDomainKeyRequest {};
+    let reply = app.wait("rotating", client.rotate_domain_key(request)).await?;
+    let epoch = reply.value.domain_key;
+    app.show(&with_meta(json!({ "domain_key": epoch }), &reply), |out| {
+        writeln!(out, "Domain key {epoch} is in use for everything that is written from now on.")?;
+        writeln!(
+            out,
+            "Records under older ones are sealed again in the background, then those are retired:"
+        )?;
+        writeln!(out, "`conclave status` says how many are left.")
+    })
 }
 
 /// The shares are on disk before anything is committed: a cluster whose operators hold nothing

@@ -8,12 +8,12 @@ use conclave_proto::v1::cluster_server::Cluster;
 use conclave_proto::v1::{
     AddNodesRequest, AddNodesResponse, CommitInitRequest, CommitInitResponse, DrainNodeRequest,
     DrainNodeResponse, PrepareInitRequest, PrepareInitResponse, RemoveNodeRequest,
-    RemoveNodeResponse, SealRequest, SealResponse, StatusRequest, StatusResponse, UnsealRequest,
-    UnsealResponse,
+    RemoveNodeResponse, RotateDomainKeyRequest, RotateDomainKeyResponse, SealRequest, SealResponse,
+    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
 };
 use tonic::{Request, Response, Status};
 
-use crate::ceremony::{draining, founding, members, unsealing};
+use crate::ceremony::{draining, founding, members, rotating, unsealing};
 use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
@@ -132,6 +132,21 @@ impl Cluster for ClusterApi {
             .await,
         )?;
         Ok(Response::new(DrainNodeResponse {}))
+    }
+
+    async fn rotate_domain_key(
+        &self,
+        request: Request<RotateDomainKeyRequest>,
+    ) -> Result<Response<RotateDomainKeyResponse>, Status> {
+        let caller = client(&request)?;
+        let age = CallMeta::parse(request.metadata())?.age;
+        let hosted = self.0.require_hosted()?;
+        let _inside = self.0.admission.enter()?;
+        let (domain_key, revision) =
+            rotating::rotate_domain_key(&self.0, &hosted, &caller, age).await?;
+        let mut response = Response::new(RotateDomainKeyResponse { domain_key });
+        put_revision(response.metadata_mut(), &hosted.domain_name(), revision);
+        Ok(response)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Founding, unsealing, exchanging shares, changing members, draining.
+//! Founding, unsealing, exchanging shares, changing members, draining, rotating
+//! the domain key.
 //!
 //! The rules are in `conclave-seal`; these modules carry messages, files and txns for it.
 
@@ -7,5 +8,6 @@ pub(crate) mod effects;
 pub(crate) mod exchange;
 pub(crate) mod founding;
 pub(crate) mod members;
+pub(crate) mod rotating;
 pub(crate) mod unsealing;
 pub(crate) mod vouching;
