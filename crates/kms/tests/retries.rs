@@ -4,10 +4,12 @@
 mod common;
 
 use common::{Service, caller, created};
-use conclave_kms::{Caller, Request};
+use conclave_kms::{Admin, AdminAction, Caller, DecideError, Request, Response, replay};
 use conclave_proto::v1;
-use conclave_store::Kind;
-use conclave_store::View;
+use conclave_seal::keyring::AnswerError;
+use conclave_seal::keyring::resealing::Walk;
+use conclave_seal::keyring::rotation::RETIRE_AFTER_MS;
+use conclave_store::{Kind, Outcome, RecordId, View};
 
 fn keys(service: &Service) -> usize {
     service.store.list(Kind::Key, None, 100).len()
@@ -176,4 +178,106 @@ impl Encode for v1::KeyMetadata {
     fn encode(&self) -> Vec<u8> {
         prost::Message::encode_to_vec(self)
     }
+}
+
+fn rotation(service: &mut Service) -> Request {
+    let change = service
+        .keyring
+        .rotate_domain_key(&service.store, service.now_ms, &mut service.entropy)
+        .unwrap();
+    Request::Admin(Admin {
+        action: AdminAction::RotateDomainKey,
+        resources: vec![format!("domain-key/{}", change.epochs.current)],
+        parameters: Vec::new(),
+        guards: change.guards,
+        writes: change.writes,
+    })
+}
+
+fn refresh(service: &mut Service) {
+    if let Some(next) = service.keyring.refreshed(&service.store).unwrap() {
+        service.keyring = next;
+    }
+}
+
+/// A retry, worked out from the state that its first attempt made, does not rotate again.
+#[test]
+fn a_retried_rotation_is_one_rotation() {
+    let mut service = Service::new();
+    refresh(&mut service);
+    for _ in 0..2 {
+        let request = rotation(&mut service);
+        let told = service.call_as(&caller("olga", "one-request"), &request);
+        assert!(matches!(told.reply, Ok(Response::Done)));
+        refresh(&mut service);
+    }
+    assert_eq!(service.keyring.domain_key_epoch(), 2);
+    let request = rotation(&mut service);
+    service.call_as(&caller("olga", "another-request"), &request).reply.unwrap();
+    refresh(&mut service);
+    assert_eq!(service.keyring.domain_key_epoch(), 3);
+}
+
+/// A mutation decided with keys from before a rotation does not commit after it, a refused one
+/// neither: its answer would be under the old key.
+#[test]
+fn a_mutation_does_not_outlive_a_rotation() {
+    let mut service = Service::new();
+    refresh(&mut service);
+    service.key("alias/a");
+    for request in [create("alias/b", ""), create("alias/a", "is there already")] {
+        let plan = service.decide(&ada(), &request);
+        let rotation = rotation(&mut service);
+        let olga = service.caller("olga");
+        service.call_as(&olga, &rotation).reply.unwrap();
+        let outcome = service.store.commit(plan.body, service.now_ms);
+        let record = Some(RecordId::singleton(Kind::DomainKeys));
+        assert!(matches!(outcome, Outcome::Conflict { record: found, .. } if found == record));
+        refresh(&mut service);
+    }
+    assert!(service.call_as(&ada(), &create("alias/b", "")).reply.is_ok());
+}
+
+/// The kept answer is not sealed again: it opens until its key is retired, and then nobody is told
+/// something else.
+#[test]
+fn an_answer_outlives_a_rotation_and_no_wrong_one_takes_its_place() {
+    let mut service = Service::new();
+    refresh(&mut service);
+    let request = create("alias/a", "");
+    let first = created(service.call_as(&ada(), &request)).key_id;
+    let olga = service.caller("olga");
+    let rotation = rotation(&mut service);
+    service.call_as(&olga, &rotation).reply.unwrap();
+    refresh(&mut service);
+    assert_eq!(created(service.call_as(&ada(), &request)).key_id, first);
+
+    let (mut walk, store) = (Walk::new(&service.store).unwrap().unwrap(), service.store.clone());
+    let mut again = Vec::new();
+    while !walk.is_over() {
+        let page = walk.look(&store).unwrap();
+        again.extend(service.keyring.seal_again(&page.older, &mut service.entropy).unwrap());
+        walk.pass(&page);
+    }
+    service.store.write(again);
+    refresh(&mut service);
+    let mut walk = Walk::new(&service.store).unwrap().unwrap();
+    while !walk.is_over() {
+        walk.pass(&walk.look(&service.store).unwrap());
+    }
+    service.now_ms += RETIRE_AFTER_MS;
+    let proof = walk.nothing_older().unwrap();
+    let retired =
+        service.keyring.retire_domain_keys(&service.store, service.now_ms, proof).unwrap();
+    service.store.write(retired.writes);
+    refresh(&mut service);
+
+    let plan = service.decide(&ada(), &request);
+    let Outcome::Known { answer, .. } = service.store.commit(plan.body, service.now_ms) else {
+        panic!("the token is forgotten")
+    };
+    let store = service.store.clone();
+    let told = replay(&service.ctx(&store, &ada()), &request, &answer);
+    let unknown = DecideError::Answer(AnswerError::UnknownEpoch { epoch: 1 });
+    assert_eq!(told.unwrap_err().to_string(), unknown.to_string());
 }

@@ -259,10 +259,7 @@ async fn commit_once(
         Some(guards) => Ok(guards.into_iter().collect()),
         None => Err(Status::aborted("a record changed meanwhile")),
     };
-    match commit(hosted, happened, writes, once).await {
-        Ok(_) => Ok(()),
-        Err(status) => Err(status),
-    }
+    commit(hosted, happened, writes, once).await.map(drop)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Status {

@@ -158,7 +158,9 @@ fn plan(
 }
 
 /// Lends what a decision works with, all from one reading, with a keyring that has the domain keys of
-/// that reading; `None` if the node is not open.
+/// that reading; `None` if the node is not open. The keeper would refresh the keyring soon; whoever
+/// needs it sooner does it. If it cannot be read anew, it still opens what it did, and what it seals
+/// conflicts.
 fn with_ctx<T>(
     hosted: &Hosted,
     caller: &Caller,
@@ -166,10 +168,10 @@ fn with_ctx<T>(
     mut work: impl FnMut(&AppliedView<'_>, &mut Ctx<'_>) -> T,
 ) -> Option<T> {
     let info = hosted.info()?;
-    let mut lend = |keyring: Option<&Keyring>| {
+    let mut lend = |keyring: Option<&Keyring>, must_be_fresh: bool| {
         let Some(keyring) = keyring else { return Lent::NotOpen };
         let view = hosted.replica.view();
-        if !keyring.knows_domain_keys_of(&view) {
+        if must_be_fresh && !keyring.knows_domain_keys_of(&view) {
             return Lent::Stale;
         }
         let mut ctx = Ctx {
@@ -186,20 +188,17 @@ fn with_ctx<T>(
         Lent::Done(work(&view, &mut ctx))
     };
     for _ in 0..REFRESHES_MAX {
-        match hosted.with_keyring(&mut lend) {
+        match hosted.with_keyring(|keyring| lend(keyring, true)) {
             Lent::Done(done) => return Some(done),
             Lent::NotOpen => return None,
-            // The keeper would see to it soon; whoever needs it sooner does it.
-            Lent::Stale => match hosted.refresh_keyring() {
-                Ok(()) => {}
-                Err(error) => {
-                    error!(%error, "the keyring cannot be read anew");
-                    return None;
-                }
-            },
+            Lent::Stale if hosted.refresh_keyring().is_ok() => {}
+            Lent::Stale => break,
         }
     }
-    None
+    match hosted.with_keyring(|keyring| lend(keyring, false)) {
+        Lent::Done(done) => Some(done),
+        Lent::NotOpen | Lent::Stale => None,
+    }
 }
 
 enum Lent<T> {
