@@ -122,6 +122,15 @@ pub enum Refusal {
         /// The key's ARN.
         arn: String,
     },
+    /// The records have to be sealed again first.
+    #[error(
+        "{older} older domain keys are still in use, as many as there can be; \
+         wait until records are sealed again, see `conclave status`"
+    )]
+    TooManyDomainKeys {
+        /// How many.
+        older: usize,
+    },
     /// Damaged, of another service, or under another encryption context: nobody can tell which.
     #[error("")]
     InvalidCiphertext,
@@ -159,7 +168,7 @@ impl Refusal {
             Self::PendingDeletion { .. } | Self::NotPendingDeletion { .. } => {
                 Exception::InvalidState
             }
-            Self::RotationLimit { .. } => Exception::LimitExceeded,
+            Self::RotationLimit { .. } | Self::TooManyDomainKeys { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
             Self::Earlier { exception, .. } => *exception,

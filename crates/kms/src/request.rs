@@ -30,6 +30,7 @@ pub enum Request {
     CreatePrincipal { name: PrincipalName, roles: Roles },
     ListPrincipals { limit: PageLimit, after: Option<RecordId> },
     DeletePrincipal { name: PrincipalName },
+    RotateDomainKey,
     Admin(Admin),
     ReadAudit(ReadAudit),
 }
@@ -94,13 +95,6 @@ pub struct Admin {
     pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
 }
 
-impl Admin {
-    /// Whether it puts a new domain key to use, rather than being refused one.
-    pub(crate) fn is_rotation(&self) -> bool {
-        self.action == AdminAction::RotateDomainKey && !self.writes.is_empty()
-    }
-}
-
 /// The ceremonies that an operator's certificate authorises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -110,7 +104,6 @@ pub enum AdminAction {
     SealNode,
     DrainNode,
     UndrainNode,
-    RotateDomainKey,
 }
 
 /// A reading of the audit log: authorised and audited here, streamed by the shell.
@@ -145,13 +138,13 @@ impl Request {
             Self::CreatePrincipal { .. } => Action::CreatePrincipal,
             Self::ListPrincipals { .. } => Action::ListPrincipals,
             Self::DeletePrincipal { .. } => Action::DeletePrincipal,
+            Self::RotateDomainKey => Action::RotateDomainKey,
             Self::Admin(admin) => match admin.action {
                 AdminAction::AddNodes => Action::AddNodes,
                 AdminAction::RemoveNode => Action::RemoveNode,
                 AdminAction::SealNode => Action::SealNode,
                 AdminAction::DrainNode => Action::DrainNode,
                 AdminAction::UndrainNode => Action::UndrainNode,
-                AdminAction::RotateDomainKey => Action::RotateDomainKey,
             },
             Self::ReadAudit(ReadAudit { export: true, .. }) => Action::ExportAudit,
             Self::ReadAudit(ReadAudit { export: false, .. }) => Action::ListAudit,
@@ -159,8 +152,7 @@ impl Request {
     }
 
     /// Whether it changes records, so that a retry must not do it again. Such a request has a token
-    /// and a kept answer. Ceremonies see to that themselves, but for a rotation of the domain key,
-    /// which is one txn.
+    /// and a kept answer. Ceremonies see to that themselves.
     pub fn is_mutation(&self) -> bool {
         self.fingerprint().is_some()
     }
@@ -200,7 +192,7 @@ impl Request {
                 roles.as_slice().iter().for_each(|role| canonical.put(role.name()));
             }
             Self::DeletePrincipal { name } => canonical.put(name.as_str()),
-            Self::Admin(admin) if admin.is_rotation() => {}
+            Self::RotateDomainKey => {}
             Self::DescribeKey { .. }
             | Self::ListKeys { .. }
             | Self::Encrypt { .. }

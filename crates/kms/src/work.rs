@@ -98,9 +98,13 @@ impl<'a> Work<'a> {
 
     /// Names a key as what the operation is about.
     pub(crate) fn concerns_key(&mut self, id: KeyId) {
-        let arn = self.domain.key_arn(id);
-        if !self.resources.contains(&arn) {
-            self.resources.push(arn);
+        self.concerns(self.domain.key_arn(id));
+    }
+
+    /// Names what the operation is about.
+    pub(crate) fn concerns(&mut self, resource: String) {
+        if !self.resources.contains(&resource) {
+            self.resources.push(resource);
         }
     }
 

@@ -4,12 +4,13 @@
 mod common;
 
 use common::{Service, caller, created};
-use conclave_kms::{Admin, AdminAction, Caller, DecideError, Request, Response, replay};
+use conclave_kms::{Caller, DecideError, Request, Response, replay};
+use conclave_proto::audit::Outcome;
 use conclave_proto::v1;
 use conclave_seal::keyring::AnswerError;
 use conclave_seal::keyring::resealing::Walk;
 use conclave_seal::keyring::rotation::RETIRE_AFTER_MS;
-use conclave_store::{Kind, Outcome, RecordId, View};
+use conclave_store::{Kind, Outcome as Committed, RecordId, View};
 
 fn keys(service: &Service) -> usize {
     service.store.list(Kind::Key, None, 100).len()
@@ -180,18 +181,14 @@ impl Encode for v1::KeyMetadata {
     }
 }
 
-fn rotation(service: &mut Service) -> Request {
-    let change = service
-        .keyring
-        .rotate_domain_key(&service.store, service.now_ms, &mut service.entropy)
-        .unwrap();
-    Request::Admin(Admin {
-        action: AdminAction::RotateDomainKey,
-        resources: vec![format!("domain-key/{}", change.epochs.current)],
-        parameters: Vec::new(),
-        guards: change.guards,
-        writes: change.writes,
-    })
+fn rotate(service: &mut Service, request_id: &str) -> u32 {
+    let caller = caller("olga", request_id);
+    let told = service.call_as(&caller, &Request::RotateDomainKey);
+    refresh(service);
+    match told.reply.unwrap() {
+        Response::DomainKeyRotated { epoch } => epoch,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn refresh(service: &mut Service) {
@@ -204,18 +201,22 @@ fn refresh(service: &mut Service) {
 #[test]
 fn a_retried_rotation_is_one_rotation() {
     let mut service = Service::new();
-    refresh(&mut service);
-    for _ in 0..2 {
-        let request = rotation(&mut service);
-        let told = service.call_as(&caller("olga", "one-request"), &request);
-        assert!(matches!(told.reply, Ok(Response::Done)));
-        refresh(&mut service);
-    }
-    assert_eq!(service.keyring.domain_key_epoch(), 2);
-    let request = rotation(&mut service);
-    service.call_as(&caller("olga", "another-request"), &request).reply.unwrap();
-    refresh(&mut service);
+    assert_eq!((rotate(&mut service, "one"), rotate(&mut service, "one")), (2, 2));
+    assert_eq!((rotate(&mut service, "two"), rotate(&mut service, "one")), (3, 2));
     assert_eq!(service.keyring.domain_key_epoch(), 3);
+}
+
+/// Fifteen older ones at most: then the records have to catch up.
+#[test]
+fn a_rotation_too_many_is_refused_and_audited() {
+    let mut service = Service::new();
+    for number in 2..=16 {
+        assert_eq!(rotate(&mut service, &number.to_string()), number);
+    }
+    let olga = service.caller("olga");
+    let told = service.call_as(&olga, &Request::RotateDomainKey);
+    assert_eq!(told.entry.outcome(), Outcome::Refused);
+    assert_eq!(told.reply.unwrap_err().name(), "LimitExceededException");
 }
 
 /// A mutation decided with keys from before a rotation does not commit after it, a refused one
@@ -223,17 +224,15 @@ fn a_retried_rotation_is_one_rotation() {
 #[test]
 fn a_mutation_does_not_outlive_a_rotation() {
     let mut service = Service::new();
-    refresh(&mut service);
     service.key("alias/a");
-    for request in [create("alias/b", ""), create("alias/a", "is there already")] {
+    for (id, request) in
+        [("1", create("alias/b", "")), ("2", create("alias/a", "is there already"))]
+    {
         let plan = service.decide(&ada(), &request);
-        let rotation = rotation(&mut service);
-        let olga = service.caller("olga");
-        service.call_as(&olga, &rotation).reply.unwrap();
+        rotate(&mut service, id);
         let outcome = service.store.commit(plan.body, service.now_ms);
         let record = Some(RecordId::singleton(Kind::DomainKeys));
-        assert!(matches!(outcome, Outcome::Conflict { record: found, .. } if found == record));
-        refresh(&mut service);
+        assert!(matches!(outcome, Committed::Conflict { record: found, .. } if found == record));
     }
     assert!(service.call_as(&ada(), &create("alias/b", "")).reply.is_ok());
 }
@@ -243,13 +242,9 @@ fn a_mutation_does_not_outlive_a_rotation() {
 #[test]
 fn an_answer_outlives_a_rotation_and_no_wrong_one_takes_its_place() {
     let mut service = Service::new();
-    refresh(&mut service);
     let request = create("alias/a", "");
     let first = created(service.call_as(&ada(), &request)).key_id;
-    let olga = service.caller("olga");
-    let rotation = rotation(&mut service);
-    service.call_as(&olga, &rotation).reply.unwrap();
-    refresh(&mut service);
+    rotate(&mut service, "rotation");
     assert_eq!(created(service.call_as(&ada(), &request)).key_id, first);
 
     let (mut walk, store) = (Walk::new(&service.store).unwrap().unwrap(), service.store.clone());
@@ -273,7 +268,7 @@ fn an_answer_outlives_a_rotation_and_no_wrong_one_takes_its_place() {
     refresh(&mut service);
 
     let plan = service.decide(&ada(), &request);
-    let Outcome::Known { answer, .. } = service.store.commit(plan.body, service.now_ms) else {
+    let Committed::Known { answer, .. } = service.store.commit(plan.body, service.now_ms) else {
         panic!("the token is forgotten")
     };
     let store = service.store.clone();

@@ -201,6 +201,9 @@ async fn add_audit_key(hosted: &Hosted) {
         if hosted.replica.view().digest(&id).is_some() {
             return Err(tonic::Status::already_exists("another node was first"));
         }
+        if hosted.replica.view().guard(&under.0) != under.1 {
+            return Err(tonic::Status::aborted("the domain key was rotated meanwhile"));
+        }
         Ok(BTreeMap::from([(id, None), under]))
     })
     .await;

@@ -241,7 +241,7 @@ async fn retire(
 }
 
 /// How audit entries name a domain key.
-pub(crate) fn resource(epoch: u32) -> String {
+fn resource(epoch: u32) -> String {
     format!("domain-key/{epoch}")
 }
 

@@ -13,7 +13,8 @@ use conclave_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::ceremony::{draining, founding, members, rotating, unsealing};
+use crate::api::kms::run;
+use crate::ceremony::{draining, founding, members, unsealing};
 use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
@@ -138,15 +139,7 @@ impl Cluster for ClusterApi {
         &self,
         request: Request<RotateDomainKeyRequest>,
     ) -> Result<Response<RotateDomainKeyResponse>, Status> {
-        let caller = client(&request)?;
-        let age = CallMeta::parse(request.metadata())?.age;
-        let hosted = self.0.require_hosted()?;
-        let _inside = self.0.admission.enter()?;
-        let (domain_key, revision) =
-            rotating::rotate_domain_key(&self.0, &hosted, &caller, age).await?;
-        let mut response = Response::new(RotateDomainKeyResponse { domain_key });
-        put_revision(response.metadata_mut(), &hosted.domain_name(), revision);
-        Ok(response)
+        run(&self.0, request).await
     }
 }
 

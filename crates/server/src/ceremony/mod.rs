@@ -1,5 +1,4 @@
-//! Founding, unsealing, exchanging shares, changing members, draining, rotating
-//! the domain key.
+//! Founding, unsealing, exchanging shares, changing members, draining.
 //!
 //! The rules are in `conclave-seal`; these modules carry messages, files and txns for it.
 
@@ -8,6 +7,5 @@ pub(crate) mod effects;
 pub(crate) mod exchange;
 pub(crate) mod founding;
 pub(crate) mod members;
-pub(crate) mod rotating;
 pub(crate) mod unsealing;
 pub(crate) mod vouching;
