@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use conclave_crypto::Key;
 use conclave_crypto::entropy::{Entropy, SeededEntropy};
 use conclave_proto::audit::SealedEntry;
+use conclave_proto::record;
 use conclave_seal::Keyring;
 use conclave_seal::keyring::resealing::{NothingOlder, PAGE_RECORDS_MAX, Walk, sealed_epoch};
 use conclave_seal::keyring::rotation::{
@@ -13,11 +14,12 @@ use conclave_seal::keyring::rotation::{
 };
 use conclave_seal::keyring::{AnswerError, RecordError};
 use conclave_store::{GuardDigest, Kind, MemoryStore, Outcome, RecordId, TxnBody, View};
+use prost::Message;
 
 use crate::stage::Stage;
 
 const NOW_MS: u64 = 1_000_000;
-const PLAYS: u64 = 60;
+const PLAYS: u64 = 30;
 
 type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
 
@@ -144,6 +146,24 @@ fn after_rotation_sealing_again_and_retirement_nothing_needs_the_old_key() {
         assert_eq!(theirs.open_record(record, &now).unwrap_err(), unknown(2));
         assert_eq!(after.open_record(record, &then).unwrap_err(), unknown(1));
     }
+}
+
+/// A stored format: without its time it is one from before there were rotations.
+#[test]
+fn golden_domain_keys() {
+    let wrap = |epoch| record::DomainKeyWrap { epoch, wrapped: vec![0xaa], ..Default::default() };
+    let mut keys = record::DomainKeys { current: 2, wraps: vec![wrap(1), wrap(2)], since_ms: 300 };
+    let bytes = "0802120508011a01aa120508021a01aa18ac02";
+    assert_eq!(hex::encode(keys.encode_to_vec()), bytes);
+    let read = |keys: &record::DomainKeys| {
+        let mut store = MemoryStore::new([1; 16]);
+        store.write(vec![(RecordId::singleton(Kind::DomainKeys), Some(keys.encode_to_vec()))]);
+        DomainKeyEpochs::read(&store).unwrap().unwrap()
+    };
+    let epochs = DomainKeyEpochs { current: 2, older: vec![1], since_ms: 300 };
+    assert_eq!(read(&keys), epochs);
+    keys.since_ms = 0;
+    assert_eq!(read(&keys), DomainKeyEpochs { since_ms: 0, ..epochs });
 }
 
 #[test]
