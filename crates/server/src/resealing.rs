@@ -14,8 +14,7 @@
 //! Every node that sees a key retired takes a snapshot and lets go of the log before it, so that the
 //! key's wrap is in no live state of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
@@ -42,26 +41,39 @@ const REST_MAX: Duration = Duration::from_secs(2);
 /// Between two requests for the snapshot without which a retired key's wrap stays on this disk.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(30);
 
-/// How many records are still under older domain keys, as far as this node has counted.
-#[derive(Debug)]
-pub(crate) struct Progress(AtomicU64);
+/// How many records are still under older domain keys than one, as far as this node has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(Mutex<Option<Counted>>);
 
-const UNKNOWN: u64 = u64::MAX;
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self(AtomicU64::new(UNKNOWN))
-    }
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    newest: u32,
+    left: u64,
 }
 
 impl Progress {
-    /// `None`: this node does not do it, or is still counting.
-    pub(crate) fn left(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&left| left != UNKNOWN)
+    /// How many are under older ones than `newest`. `None`: this node does not seal them again, or is
+    /// still counting.
+    pub(crate) fn left(&self, newest: u32) -> Option<u64> {
+        self.counted().filter(|counted| counted.newest == newest).map(|counted| counted.left)
     }
 
-    fn set(&self, left: Option<u64>) {
-        self.0.store(left.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    fn set(&self, newest: u32, left: u64) {
+        *self.counted() = Some(Counted { newest, left });
+    }
+
+    fn less(&self, done: usize) {
+        if let Some(counted) = &mut *self.counted() {
+            counted.left = counted.left.saturating_sub(done as u64);
+        }
+    }
+
+    fn forget(&self) {
+        *self.counted() = None;
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<Counted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,12 +135,12 @@ async fn step(
     let does_it = hosted.is_open() && status.leader == Some(status.raft_id);
     if !does_it || epochs.older.is_empty() {
         *stage = Stage::Idle;
-        hosted.resealing.set(None);
+        hosted.resealing.forget();
         return Ok(Next::Later);
     }
     if stage.newest() != Some(epochs.current) {
         *stage = Stage::Idle;
-        hosted.resealing.set(None);
+        hosted.resealing.forget();
     }
     match stage {
         Stage::Idle => {
@@ -140,7 +152,7 @@ async fn step(
             let page = look(hosted, walk)?;
             walk.pass(&page);
             if walk.is_over() {
-                hosted.resealing.set(Some(walk.older()));
+                hosted.resealing.set(walk.newest(), walk.older());
                 info!(
                     left = walk.older(),
                     of = walk.seen(),
@@ -157,8 +169,7 @@ async fn step(
             let page = look(hosted, walk)?;
             if !page.older.is_empty() {
                 seal_again(hosted, &page.older).await?;
-                let left = hosted.resealing.left().unwrap_or_default();
-                hosted.resealing.set(Some(left.saturating_sub(page.older.len() as u64)));
+                hosted.resealing.less(page.older.len());
             }
             walk.pass(&page);
             if walk.is_over() {

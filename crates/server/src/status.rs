@@ -25,6 +25,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
     let replica = hosted.replica.status();
     let in_force = node.certificates.in_force();
     let state = hosted.state();
+    let domain_keys = DomainKeyEpochs::read(&hosted.replica.view()).ok().flatten();
     let detail = match hosted.detail() {
         detail if detail.is_empty() => hosted.seal().waits_for(),
         detail => detail,
@@ -53,7 +54,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         drained: node.admission.refuses().is_some(),
         certificate_not_after: in_force.material.not_after(),
         authority_not_after: in_force.material.authority_not_after(),
-        records_to_reseal: hosted.resealing.left(),
+        records_to_reseal: domain_keys.and_then(|keys| hosted.resealing.left(keys.current)),
     }
 }
 

@@ -169,7 +169,7 @@ fn domain_keys(registry: &mut Registry, hosted: &Hosted) {
     let older = i64::try_from(epochs.older.len()).unwrap_or(i64::MAX);
     gauge(registry, "domain_key", "The domain key in use", epochs.current.into(), keys.clone());
     gauge(registry, "domain_keys_older", "Older domain keys that are not retired", older, keys);
-    if let Some(left) = hosted.resealing.left() {
+    if let Some(left) = hosted.resealing.left(epochs.current) {
         let left = i64::try_from(left).unwrap_or(i64::MAX);
         let (help, unit) = ("Records under older domain keys", Unit::Other("records".to_owned()));
         gauge(registry, "records_to_reseal", help, left, unit);
