@@ -95,6 +95,8 @@ unary! { cluster:
     Acts exclude_node(ExcludeNodeRequest) -> ExcludeNodeResponse;
     /// Takes a node out of service, or puts it back.
     Acts drain_node(DrainNodeRequest) -> DrainNodeResponse;
+    /// Puts a new domain key to use.
+    Acts rotate_domain_key(RotateDomainKeyRequest) -> RotateDomainKeyResponse;
 }
 
 unary! { audit:

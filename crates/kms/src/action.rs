@@ -12,6 +12,7 @@ pub enum Action {
     RotateRoot,
     ExcludeNode,
     DealOperatorShares,
+    RotateDomainKey,
     CreatePrincipal,
     DeletePrincipal,
     ListPrincipals,
@@ -35,7 +36,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AddNodes,
         Self::RemoveNode,
         Self::SealNode,
@@ -44,6 +45,7 @@ impl Action {
         Self::RotateRoot,
         Self::ExcludeNode,
         Self::DealOperatorShares,
+        Self::RotateDomainKey,
         Self::CreatePrincipal,
         Self::DeletePrincipal,
         Self::ListPrincipals,
@@ -76,6 +78,7 @@ impl Action {
             Self::RotateRoot => "RotateRoot",
             Self::ExcludeNode => "ExcludeNode",
             Self::DealOperatorShares => "DealOperatorShares",
+            Self::RotateDomainKey => "RotateDomainKey",
             Self::CreatePrincipal => "CreatePrincipal",
             Self::DeletePrincipal => "DeletePrincipal",
             Self::ListPrincipals => "ListPrincipals",

@@ -31,6 +31,7 @@ pub(crate) struct Answer {
     state: i32,
     #[prost(uint64, tag = "5")]
     deletion_ms: u64,
+    /// Of a key; or of the domain key, its epoch.
     #[prost(uint32, tag = "6")]
     pub(crate) versions: u32,
     /// Of a refusal.
@@ -50,6 +51,7 @@ impl Answer {
         match reply {
             Ok(Response::KeyCreated(key)) => answer.put_key(key.id, key.state, key.versions),
             Ok(Response::KeyChanged(key)) => answer.put_key(key.id, key.state, key.versions),
+            Ok(Response::DomainKeyRotated { epoch }) => answer.versions = *epoch,
             Ok(_) => {}
             Err(refusal) => {
                 answer.exception = refusal.exception() as i32;

@@ -33,6 +33,7 @@ pub(crate) fn requested_resources(request: &Request, domain: &DomainInfo) -> Vec
         | Request::ListKeys { .. }
         | Request::GenerateRandom { .. }
         | Request::ListPrincipals { .. }
+        | Request::RotateDomainKey
         | Request::ReadAudit(_) => Vec::new(),
     }
 }
@@ -100,7 +101,7 @@ pub(crate) fn describe(request: &Request, domain: &DomainInfo) -> (Vec<Pair>, Ve
             parameters.put("Roles", &names.join(","));
         }
         Request::ListPrincipals { limit, .. } => parameters.put("Limit", &limit.get().to_string()),
-        Request::DeletePrincipal { .. } => {}
+        Request::DeletePrincipal { .. } | Request::RotateDomainKey => {}
         Request::Admin(admin) => parameters.put_all(&admin.parameters),
         Request::ReadAudit(read) => parameters.put_all(&read.parameters),
     }

@@ -19,7 +19,8 @@ impl Action {
             | Self::UndrainNode
             | Self::RotateRoot
             | Self::ExcludeNode
-            | Self::DealOperatorShares => &[Operator],
+            | Self::DealOperatorShares
+            | Self::RotateDomainKey => &[Operator],
             Self::CreatePrincipal | Self::DeletePrincipal => &[Operator],
             Self::ListPrincipals => &[Operator, Auditor],
             Self::CreateKey

@@ -1,6 +1,6 @@
 //! From a request to a plan: authorise, perform, audit, in that order, for every request alike.
 
-use crate::administration::{admin, read_audit};
+use crate::administration::{admin, read_audit, rotate_domain_key};
 use crate::audit_entry::requested_resources;
 use crate::authorize::{Verdict, authorize};
 use crate::ctx::Ctx;
@@ -56,6 +56,7 @@ fn perform(work: &mut Work<'_>, request: &Request) -> Result<Response, Stop> {
         Request::CreatePrincipal { name, roles } => create_principal(work, name, roles),
         Request::ListPrincipals { limit, after } => list_principals(work, *limit, *after),
         Request::DeletePrincipal { name } => delete_principal(work, name),
+        Request::RotateDomainKey => rotate_domain_key(work),
         Request::Admin(ceremony) => admin(work, ceremony),
         Request::ReadAudit(_) => Ok(read_audit()),
     }

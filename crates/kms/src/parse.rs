@@ -171,3 +171,11 @@ impl TryFrom<v1::DeletePrincipalRequest> for Request {
         Ok(Self::DeletePrincipal { name: PrincipalName::parse(&sent.name)? })
     }
 }
+
+impl TryFrom<v1::RotateDomainKeyRequest> for Request {
+    type Error = Refusal;
+
+    fn try_from(_: v1::RotateDomainKeyRequest) -> Result<Self, Refusal> {
+        Ok(Self::RotateDomainKey)
+    }
+}

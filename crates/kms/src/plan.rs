@@ -2,6 +2,7 @@
 
 use conclave_audit::EntryError;
 use conclave_seal::keyring::AnswerError;
+use conclave_seal::keyring::rotation::DomainKeyError;
 use conclave_store::{BodyError, ReadError, RecordId, TxnBody};
 
 use crate::records::RecordError;
@@ -58,6 +59,9 @@ pub enum DecideError {
     /// A kept answer that opened to something else than its request's.
     #[error("the kept answer of an earlier attempt is none that this version understands")]
     AnswerContent,
+    /// Domain keys that do not rotate here and now.
+    #[error(transparent)]
+    DomainKeys(#[from] DomainKeyError),
     /// An audit entry that breaks its rules: a ceremony's parameters do, or a limit is set wrong.
     #[error(transparent)]
     Entry(#[from] EntryError),

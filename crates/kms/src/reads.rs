@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use conclave_crypto::Entropy;
 use conclave_seal::Keyring;
+use conclave_seal::keyring::rotation::{DomainKeyChange, DomainKeyError};
 use conclave_store::{GuardDigest, Kind, RecordId, View};
 
 use crate::cache::{Cache, Decoded};
@@ -102,6 +104,15 @@ impl<'a> Reads<'a> {
     /// The applied index that the view contains.
     pub(crate) fn read_index(&self) -> u64 {
         self.view.applied().0
+    }
+
+    /// The domain keys with one more. The change says what it read; see [`Reads::adopt`].
+    pub(crate) fn rotate_domain_key(
+        &self,
+        now_ms: u64,
+        entropy: &mut dyn Entropy,
+    ) -> Result<DomainKeyChange, DomainKeyError> {
+        self.keyring.rotate_domain_key(self.view, now_ms, entropy)
     }
 
     /// Takes over what a ceremony read for itself.

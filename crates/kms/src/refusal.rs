@@ -122,6 +122,21 @@ pub enum Refusal {
         /// The key's ARN.
         arn: String,
     },
+    /// The domain keys lie under two root keys, of which a node may have one.
+    #[error(
+        "a share epoch is pending; wait until all nodes have their shares, or leave out who will \
+         not come back (`conclave node exclude`)"
+    )]
+    ShareEpochPending,
+    /// The records have to be sealed again first.
+    #[error(
+        "{older} older domain keys are still in use, as many as there can be; \
+         wait until records are sealed again, see `conclave status`"
+    )]
+    TooManyDomainKeys {
+        /// How many.
+        older: usize,
+    },
     /// Damaged, of another service, or under another encryption context: nobody can tell which.
     #[error("")]
     InvalidCiphertext,
@@ -156,10 +171,10 @@ impl Refusal {
             }
             Self::Denied { .. } | Self::OwnPrincipal { .. } => Exception::AccessDenied,
             Self::Disabled { .. } => Exception::Disabled,
-            Self::PendingDeletion { .. } | Self::NotPendingDeletion { .. } => {
-                Exception::InvalidState
-            }
-            Self::RotationLimit { .. } => Exception::LimitExceeded,
+            Self::PendingDeletion { .. }
+            | Self::NotPendingDeletion { .. }
+            | Self::ShareEpochPending => Exception::InvalidState,
+            Self::RotationLimit { .. } | Self::TooManyDomainKeys { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
             Self::Earlier { exception, .. } => *exception,

@@ -49,6 +49,7 @@ fn rebuild(ctx: &Ctx<'_>, request: &Request, answer: &Answer) -> Result<Response
             created_ms: answer.now_ms,
         }),
         Request::DeletePrincipal { .. } => Response::PrincipalDeleted,
+        Request::RotateDomainKey => Response::DomainKeyRotated { epoch: answer.versions },
         // None of the others is a mutation, so none has a fingerprint that could have matched.
         _ => return Err(DecideError::AnswerContent),
     })

@@ -30,6 +30,7 @@ pub enum Request {
     CreatePrincipal { name: PrincipalName, roles: Roles },
     ListPrincipals { limit: PageLimit, after: Option<RecordId> },
     DeletePrincipal { name: PrincipalName },
+    RotateDomainKey,
     Admin(Admin),
     ReadAudit(ReadAudit),
 }
@@ -140,6 +141,7 @@ impl Request {
             Self::CreatePrincipal { .. } => Action::CreatePrincipal,
             Self::ListPrincipals { .. } => Action::ListPrincipals,
             Self::DeletePrincipal { .. } => Action::DeletePrincipal,
+            Self::RotateDomainKey => Action::RotateDomainKey,
             Self::Admin(admin) => match admin.action {
                 AdminAction::AddNodes => Action::AddNodes,
                 AdminAction::RemoveNode => Action::RemoveNode,
@@ -196,6 +198,7 @@ impl Request {
                 roles.as_slice().iter().for_each(|role| canonical.put(role.name()));
             }
             Self::DeletePrincipal { name } => canonical.put(name.as_str()),
+            Self::RotateDomainKey => {}
             Self::DescribeKey { .. }
             | Self::ListKeys { .. }
             | Self::Encrypt { .. }

@@ -26,6 +26,9 @@ pub enum Response {
     PrincipalCreated(PrincipalInfo),
     Principals(PrincipalPage),
     PrincipalDeleted,
+    DomainKeyRotated {
+        epoch: u32,
+    },
     /// A ceremony's step, or leave to read the audit log.
     Done,
 }
@@ -208,6 +211,7 @@ messages! {
         Self { principal: Some(principal.into()) };
     ListPrincipalsResponse = Response::Principals(page) => page.into();
     DeletePrincipalResponse = Response::PrincipalDeleted => Self {};
+    RotateDomainKeyResponse = Response::DomainKeyRotated { epoch } => Self { domain_key: epoch };
 }
 
 impl From<KeyMetadata> for v1::KeyMetadata {

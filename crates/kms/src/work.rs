@@ -14,7 +14,7 @@ use crate::authorize::Verdict;
 use crate::ctx::{Caller, Ctx};
 use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
 use crate::plan::{DecideError, Plan};
-use crate::reads::Reads;
+use crate::reads::{Guards, Reads};
 use crate::records::KeyRecord;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -32,6 +32,10 @@ pub(crate) struct Work<'a> {
     /// What the operation turned out to be about; empty as long as that is only what was asked for.
     resources: Vec<String>,
     writes: Vec<(RecordId, Option<Vec<u8>>)>,
+}
+
+fn is_sealed_write((record, blob): &(RecordId, Option<Vec<u8>>)) -> bool {
+    blob.is_some() && !record.kind().is_public()
 }
 
 /// Why an operation did not come to a response.
@@ -94,9 +98,13 @@ impl<'a> Work<'a> {
 
     /// Names a key as what the operation is about.
     pub(crate) fn concerns_key(&mut self, id: KeyId) {
-        let arn = self.domain.key_arn(id);
-        if !self.resources.contains(&arn) {
-            self.resources.push(arn);
+        self.concerns(self.domain.key_arn(id));
+    }
+
+    /// Names what the operation is about.
+    pub(crate) fn concerns(&mut self, resource: String) {
+        if !self.resources.contains(&resource) {
+            self.resources.push(resource);
         }
     }
 
@@ -142,6 +150,10 @@ impl<'a> Work<'a> {
                 (Some(token), answer.seal(self.keyring, &token, self.entropy)?)
             }
         };
+        if token.is_some() || self.writes.iter().any(is_sealed_write) {
+            // A stale keyring must not bring anything back under a domain key that is on its way out.
+            self.reads.adopt(&Guards::from([self.keyring.domain_keys_guard()]))?;
+        }
         // Checked before it is sealed: nobody could read one later that breaks the format's rules.
         let entry = new_entry(self.entry(request, verdict, reply.as_ref().err()))?;
         let body = TxnBody {

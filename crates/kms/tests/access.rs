@@ -13,7 +13,7 @@ use conclave_proto::{audit, v1};
 use conclave_store::{BlobDigest, Kind, LogIndex, MemoryStore, Outcome, ReadError, RecordId, View};
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
-const TABLE: [(&str, &str); 27] = [
+const TABLE: [(&str, &str); 28] = [
     ("AddNodes", "o"),
     ("RemoveNode", "o"),
     ("SealNode", "o"),
@@ -22,6 +22,7 @@ const TABLE: [(&str, &str); 27] = [
     ("RotateRoot", "o"),
     ("ExcludeNode", "o"),
     ("DealOperatorShares", "o"),
+    ("RotateDomainKey", "o"),
     ("CreatePrincipal", "o"),
     ("DeletePrincipal", "o"),
     ("ListPrincipals", "ox"),
@@ -121,6 +122,10 @@ fn every_read_record_is_a_guard_that_holds() {
             let mut read = spy.read.into_inner();
             if request.action() == Action::ListPrincipals {
                 read.retain(|id| plan.body.guards.contains_key(id));
+            }
+            if request.is_mutation() {
+                // What the keyring was read from, of which this txn is to bear the seal.
+                read.insert(RecordId::singleton(Kind::DomainKeys));
             }
             let guarded: BTreeSet<_> = plan.body.guards.keys().copied().collect();
             assert_eq!(read, guarded, "{principal} {request:?}");

@@ -4,10 +4,13 @@
 mod common;
 
 use common::{Service, caller, created};
-use conclave_kms::{Caller, Request};
+use conclave_kms::{Caller, DecideError, Request, Response, replay};
+use conclave_proto::audit::Outcome;
 use conclave_proto::v1;
-use conclave_store::Kind;
-use conclave_store::View;
+use conclave_seal::keyring::AnswerError;
+use conclave_seal::keyring::resealing::Walk;
+use conclave_seal::keyring::rotation::RETIRE_AFTER_MS;
+use conclave_store::{Kind, Outcome as Committed, RecordId, View};
 
 fn keys(service: &Service) -> usize {
     service.store.list(Kind::Key, None, 100).len()
@@ -176,4 +179,100 @@ impl Encode for v1::KeyMetadata {
     fn encode(&self) -> Vec<u8> {
         prost::Message::encode_to_vec(self)
     }
+}
+
+fn rotate(service: &mut Service, request_id: &str) -> u32 {
+    let caller = caller("olga", request_id);
+    let told = service.call_as(&caller, &Request::RotateDomainKey);
+    refresh(service);
+    match told.reply.unwrap() {
+        Response::DomainKeyRotated { epoch } => epoch,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refresh(service: &mut Service) {
+    if let Some(next) = service.keyring.refreshed(&service.store).unwrap() {
+        service.keyring = next;
+    }
+}
+
+/// A retry, worked out from the state that its first attempt made, does not rotate again.
+#[test]
+fn a_retried_rotation_is_one_rotation() {
+    let mut service = Service::new();
+    assert_eq!((rotate(&mut service, "one"), rotate(&mut service, "one")), (2, 2));
+    assert_eq!((rotate(&mut service, "two"), rotate(&mut service, "one")), (3, 2));
+    assert_eq!(service.keyring.domain_key_epoch(), 3);
+}
+
+/// Fifteen older ones at most: then the records have to catch up.
+#[test]
+fn a_rotation_too_many_is_refused_and_audited() {
+    let mut service = Service::new();
+    for number in 2..=16 {
+        assert_eq!(rotate(&mut service, &number.to_string()), number);
+    }
+    let olga = service.caller("olga");
+    let told = service.call_as(&olga, &Request::RotateDomainKey);
+    assert_eq!(told.entry.outcome(), Outcome::Refused);
+    assert_eq!(told.reply.unwrap_err().name(), "LimitExceededException");
+}
+
+/// A mutation decided with keys from before a rotation does not commit after it, a refused one
+/// neither: its answer would be under the old key.
+#[test]
+fn a_mutation_does_not_outlive_a_rotation() {
+    let mut service = Service::new();
+    service.key("alias/a");
+    for (id, request) in
+        [("1", create("alias/b", "")), ("2", create("alias/a", "is there already"))]
+    {
+        let plan = service.decide(&ada(), &request);
+        rotate(&mut service, id);
+        let outcome = service.store.commit(plan.body, service.now_ms);
+        let record = Some(RecordId::singleton(Kind::DomainKeys));
+        assert!(matches!(outcome, Committed::Conflict { record: found, .. } if found == record));
+    }
+    assert!(service.call_as(&ada(), &create("alias/b", "")).reply.is_ok());
+}
+
+/// The kept answer is not sealed again: it opens until its key is retired, and then nobody is told
+/// something else.
+#[test]
+fn an_answer_outlives_a_rotation_and_no_wrong_one_takes_its_place() {
+    let mut service = Service::new();
+    let request = create("alias/a", "");
+    let first = created(service.call_as(&ada(), &request)).key_id;
+    rotate(&mut service, "rotation");
+    assert_eq!(created(service.call_as(&ada(), &request)).key_id, first);
+
+    let (mut walk, store) = (Walk::new(&service.store).unwrap().unwrap(), service.store.clone());
+    let mut again = Vec::new();
+    while !walk.is_over() {
+        let page = walk.look(&store).unwrap();
+        again.extend(service.keyring.seal_again(&page.older, &mut service.entropy).unwrap());
+        walk.pass(&page);
+    }
+    service.store.write(again);
+    refresh(&mut service);
+    let mut walk = Walk::new(&service.store).unwrap().unwrap();
+    while !walk.is_over() {
+        walk.pass(&walk.look(&service.store).unwrap());
+    }
+    service.now_ms += RETIRE_AFTER_MS;
+    let proof = walk.nothing_older().unwrap();
+    let retired =
+        service.keyring.retire_domain_keys(&service.store, service.now_ms, proof).unwrap();
+    service.store.write(retired.writes);
+    refresh(&mut service);
+
+    let plan = service.decide(&ada(), &request);
+    let Committed::Known { answer, .. } = service.store.commit(plan.body, service.now_ms) else {
+        panic!("the token is forgotten")
+    };
+    let store = service.store.clone();
+    let told = replay(&service.ctx(&store, &ada()), &request, &answer);
+    let unknown = DecideError::Answer(AnswerError::UnknownEpoch { epoch: 1 });
+    assert_eq!(told.unwrap_err().to_string(), unknown.to_string());
 }

@@ -356,6 +356,12 @@ impl Replica {
         self.core.raft.trigger().snapshot().await.map_err(|_| Unavailable)
     }
 
+    /// Lets go of the log's entries up to `upto` now, as far as the snapshot on disk stands for them,
+    /// rather than keep some for followers that are a little behind; done in the background.
+    pub async fn purge_log(&self, upto: u64) -> Result<(), Unavailable> {
+        self.core.raft.trigger().purge_log(upto).await.map_err(|_| Unavailable)
+    }
+
     /// The service that other members call, for the peer listener. Whoever calls it must have been
     /// found to be a member already.
     pub fn services(&self) -> ReplicationServer<ReplicationService> {

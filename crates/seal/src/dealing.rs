@@ -60,7 +60,8 @@ impl Ground {
     /// Gives back what is deleted with them.
     fn complete(&mut self, newest: ShareEpoch) -> Option<Write> {
         let number = newest.number;
-        self.epochs = ShareEpochs { complete: newest, pending: None };
+        let owes_rotation = self.epochs.owes_rotation;
+        self.epochs = ShareEpochs { complete: newest, pending: None, owes_rotation };
         self.domain_keys.wraps.retain(|wrap| wrap.share_epoch == number.0);
         self.operator.keep_roots(&[number]);
         let previous = self.operator.previous.take()?;
@@ -202,6 +203,9 @@ impl Dealing {
             return Err(PlanError::TooFew { have, wanted });
         }
         let mut ground = self.ground.clone();
+        // Whoever was alone, or is not to be waited for, may know the domain key.
+        ground.epochs.owes_rotation |=
+            left_out || (ground.epochs.complete.threshold == 1 && epoch.threshold > 1);
         if left_out {
             epoch.holders.retain(|holder| holder.acknowledged.is_some());
         }

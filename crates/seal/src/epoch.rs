@@ -192,6 +192,7 @@ impl ShareEpoch {
             holders: holders.collect(),
             root_check: self.root_check.to_vec(),
             pending: None,
+            owes_rotation: false,
         }
     }
 
@@ -208,7 +209,7 @@ impl ShareEpoch {
         if record.epoch == 0 {
             return Err(ShareEpochError::NumberZero);
         }
-        if record.pending.is_some() {
+        if record.pending.is_some() || record.owes_rotation {
             return Err(ShareEpochError::Pending);
         }
         if record.holders.len() > MEMBERS_MAX {

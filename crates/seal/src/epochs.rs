@@ -20,6 +20,9 @@ pub struct ShareEpochs {
     pub complete: ShareEpoch,
     /// A later one that some have yet to acknowledge.
     pub pending: Option<ShareEpoch>,
+    /// Whether the domain key is to be rotated once nothing is pending: somebody who is not a member
+    /// any more, or not alone any more, could reach it.
+    pub owes_rotation: bool,
 }
 
 impl ShareEpochs {
@@ -51,7 +54,8 @@ impl ShareEpochs {
     /// The record's blob.
     pub fn encode(&self) -> Vec<u8> {
         let pending = self.pending.as_ref().map(|epoch| Box::new(epoch.to_proto()));
-        record::ShareEpoch { pending, ..self.complete.to_proto() }.encode_to_vec()
+        let owes_rotation = self.owes_rotation;
+        record::ShareEpoch { pending, owes_rotation, ..self.complete.to_proto() }.encode_to_vec()
     }
 
     /// A record's blob, checked.
@@ -61,8 +65,9 @@ impl ShareEpochs {
     pub fn parse(blob: &[u8]) -> Result<Self, ShareEpochError> {
         let mut record = record::ShareEpoch::decode(blob).map_err(|_| ShareEpochError::Encoding)?;
         let pending = record.pending.take().map(|pending| ShareEpoch::from_proto(*pending));
-        let epochs =
-            Self { complete: ShareEpoch::from_proto(record)?, pending: pending.transpose()? };
+        let owes_rotation = std::mem::take(&mut record.owes_rotation);
+        let complete = ShareEpoch::from_proto(record)?;
+        let epochs = Self { complete, pending: pending.transpose()?, owes_rotation };
         let is_complete = epochs.complete.missing().next().is_none();
         let in_order =
             epochs.pending.as_ref().is_none_or(|later| later.number > epochs.complete.number);

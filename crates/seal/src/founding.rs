@@ -104,15 +104,17 @@ pub fn found(input: &FoundingInput, entropy: &mut dyn Entropy) -> Result<Foundin
 
     let node_seal = operator.node_seal_root(domain);
     let deliveries = deliver(&node_seal, domain, number, &members, &shares, entropy)?;
-    let keyring = Keyring::create(domain, root, number, node_seal, entropy);
+    let mut keyring = Keyring::create(domain, root, number, node_seal, entropy);
     let verifier_key = verifier_key(input, &keyring)?;
 
     // Nothing is committed before all founders have stored their shares.
     let mut complete = epoch.clone();
     members.iter().for_each(|(member, seal)| complete.acknowledge(member.raft_id, *seal));
-    let epochs = ShareEpochs { complete, pending: None };
+    let epochs = ShareEpochs { complete, pending: None, owes_rotation: false };
     let mut records = public_records(input, &epochs, &operator_record, &keyring, &verifier_key);
-    records.extend(keyring.records(entropy));
+    let keys = keyring.records(entropy);
+    keyring.note_written(&keys);
+    records.extend(keys);
     records.push(first_operator(input, &keyring, entropy));
     let writes = records.into_iter().map(|(id, blob)| (id, Some(blob))).collect();
     Ok(Founding { writes, deliveries, epoch, operator_shares, verifier_key, keyring })

@@ -2,10 +2,12 @@
 //!
 //! A keyring never changes: [`Keyring::refreshed`] makes the next one when the records it was
 //! read from have changed, and the node swaps it in. The audit side is in `entries`, reading the
-//! records in `load`.
+//! records in `load`, replacing the domain key in [`rotation`] and [`resealing`].
 
 mod entries;
 mod load;
+pub mod resealing;
+pub mod rotation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,7 +54,8 @@ pub struct Keyring {
 /// The keys that lie in sealed records.
 struct Secrets {
     index: Key,
-    intake: HpkePrivateKey,
+    /// Numbered from 0; what is sealed now is sealed to the last.
+    intake: BTreeMap<u64, HpkePrivateKey>,
     audit: BTreeMap<u32, Key>,
     audit_signing: Key,
     node_seal: BTreeMap<OperatorGeneration, NodeSealRoot>,
@@ -77,6 +80,12 @@ impl Keyring {
 
     /// Whether the record wraps exactly the domain keys that are here.
     pub(crate) fn has_domain_keys(&self, keys: &record::DomainKeys) -> bool {
+        self.covers(keys)
+            && self.domain_keys.keys().all(|key| keys.wraps.iter().any(|w| w.epoch == *key))
+    }
+
+    /// Whether all domain keys that the record wraps are here.
+    fn covers(&self, keys: &record::DomainKeys) -> bool {
         keys.current == self.current
             && keys.wraps.iter().all(|wrap| self.domain_keys.contains_key(&wrap.epoch))
     }
@@ -88,13 +97,9 @@ impl Keyring {
         epoch: EpochNumber,
         entropy: &mut dyn Entropy,
     ) -> Vec<record::DomainKeyWrap> {
-        let wrap_key = labels::domain_wrap_key(root, self.domain, epoch);
-        let wraps = self.domain_keys.iter().map(|(&number, key)| {
-            let aad = labels::domain_key_aad(self.domain, number, epoch);
-            let wrapped = aead::seal(&wrap_key, entropy, &aad, key.expose());
-            record::DomainKeyWrap { epoch: number, share_epoch: epoch.0, wrapped }
-        });
-        wraps.collect()
+        let keys = self.domain_keys.iter();
+        let wrap = |(&number, key)| wrap_domain_key(self.domain, root, epoch, number, key, entropy);
+        keys.map(wrap).collect()
     }
 
     /// The newest node-seal root: what new shares are wrapped under.
@@ -109,7 +114,8 @@ impl Keyring {
 
     /// What nodes that are not open seal their audit entries to.
     pub fn intake_public(&self) -> HpkePublicKey {
-        self.secrets.intake.public()
+        let (_, newest) = self.secrets.intake.last_key_value().expect("checked when it was read");
+        newest.public()
     }
 
     /// The node-seal root of an operator generation: what nodes with shares under it unwrap them with.
@@ -138,14 +144,8 @@ impl Keyring {
         plaintext: &[u8],
         entropy: &mut dyn Entropy,
     ) -> Vec<u8> {
-        let aad = record_aad(self.domain, id, SEALED_BLOB_FORMAT);
         let key = self.domain_keys.get(&self.current).expect("checked when the keyring was made");
-        record::SealedBlob {
-            format: SEALED_BLOB_FORMAT,
-            epoch: self.current,
-            sealed: aead::seal(key, entropy, &aad, plaintext),
-        }
-        .encode_to_vec()
+        seal_blob(self.domain, self.current, key, id, plaintext, entropy)
     }
 
     /// The plaintext of the record `id`.
@@ -202,7 +202,7 @@ impl Keyring {
     pub fn open_answer(&self, token: &[u8; 32], sealed: &[u8]) -> Result<Secret, AnswerError> {
         let (epoch, sealed) = sealed.split_first_chunk::<4>().ok_or(AnswerError::NotAuthentic)?;
         let epoch = u32::from_be_bytes(*epoch);
-        let key = self.domain_keys.get(&epoch).ok_or(AnswerError::NotAuthentic)?;
+        let key = self.domain_keys.get(&epoch).ok_or(AnswerError::UnknownEpoch { epoch })?;
         let aad = labels::answer_aad(self.domain, epoch, token);
         aead::open(key, &aad, sealed).map_err(|_| AnswerError::NotAuthentic)
     }
@@ -214,8 +214,36 @@ impl fmt::Debug for Keyring {
     }
 }
 
+/// The domain key `number` under the root key of `epoch`.
+fn wrap_domain_key(
+    domain: DomainId,
+    root: &Key,
+    epoch: EpochNumber,
+    number: u32,
+    key: &Key,
+    entropy: &mut dyn Entropy,
+) -> record::DomainKeyWrap {
+    let wrap_key = labels::domain_wrap_key(root, domain, epoch);
+    let aad = labels::domain_key_aad(domain, number, epoch);
+    let wrapped = aead::seal(&wrap_key, entropy, &aad, key.expose());
+    record::DomainKeyWrap { epoch: number, share_epoch: epoch.0, wrapped }
+}
+
 fn record_aad(domain: DomainId, id: &RecordId, format: u32) -> Vec<u8> {
     labels::record_aad(domain, id.kind().byte(), id.id(), format)
+}
+
+fn seal_blob(
+    domain: DomainId,
+    epoch: u32,
+    key: &Key,
+    id: &RecordId,
+    plaintext: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Vec<u8> {
+    let aad = record_aad(domain, id, SEALED_BLOB_FORMAT);
+    let sealed = aead::seal(key, entropy, &aad, plaintext);
+    record::SealedBlob { format: SEALED_BLOB_FORMAT, epoch, sealed }.encode_to_vec()
 }
 
 fn open_blob(
@@ -283,4 +311,10 @@ pub enum AnswerError {
     /// Another token's, another domain's, or a changed one.
     #[error("the kept answer was not sealed for this request")]
     NotAuthentic,
+    /// Under a domain key that this keyring has not got: most likely one that was retired.
+    #[error("the kept answer is under domain key {epoch}, which is not here")]
+    UnknownEpoch {
+        /// Under which domain key.
+        epoch: u32,
+    },
 }

@@ -94,7 +94,8 @@ impl Happened {
 
 /// Commits an entry, with the writes that go with it, under guards read afresh at each attempt.
 ///
-/// `guards` is asked anew after a conflict, and may refuse.
+/// `guards` is asked anew after a conflict, and may refuse. If sealed records are written, they must
+/// have the domain keys among them, as the keyring that sealed knew them.
 pub(crate) async fn commit(
     hosted: &Hosted,
     happened: &Happened,
@@ -104,9 +105,15 @@ pub(crate) async fn commit(
     let deadline = Instant::now() + DEADLINE;
     for _ in 0..ATTEMPTS_MAX {
         let now_ms = wait_for_time(hosted, deadline).await?;
+        let guards = guards()?;
+        debug_assert!(
+            guards.contains_key(&RecordId::singleton(Kind::DomainKeys))
+                || writes.iter().all(|(id, blob)| id.kind().is_public() || blob.is_none()),
+            "a stale keyring's records could come back under a retired domain key"
+        );
         let body = TxnBody {
             now_ms,
-            guards: guards()?,
+            guards,
             writes: writes.to_vec(),
             audit: happened.seal(hosted, now_ms)?,
             token: None,

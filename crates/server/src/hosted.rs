@@ -7,6 +7,7 @@ use conclave_kms::{Cache, DomainInfo};
 use conclave_proto::record::{Admissions, Domain, Members};
 use conclave_replica::Replica;
 use conclave_seal::exchange::Giver;
+use conclave_seal::keyring::KeyringError;
 use conclave_seal::{
     DomainId, Keyring, NodeSeal, OperatorKeyRecord, RaftId, SealState, ShareEpochs,
 };
@@ -15,6 +16,7 @@ use prost::Message;
 use tokio::sync::Notify;
 
 use crate::folder::DomainFolder;
+use crate::resealing::Progress;
 use crate::token::Token;
 
 /// Unknown names that are remembered at once.
@@ -31,6 +33,8 @@ pub(crate) struct Hosted {
     pub(crate) cache: Cache,
     /// Something has happened that members' shares may have been waiting for.
     pub(crate) news: Arc<Notify>,
+    /// How far this node, while it leads, is with sealing records again.
+    pub(crate) resealing: Progress,
     giver: Mutex<Giver>,
     seal: Mutex<NodeSeal>,
     keyring: RwLock<Option<Keyring>>,
@@ -58,6 +62,7 @@ impl Hosted {
             token,
             cache: Cache::default(),
             news: Arc::default(),
+            resealing: Progress::default(),
             giver: Mutex::new(giver),
             seal: Mutex::new(seal),
             keyring: RwLock::new(None),
@@ -108,6 +113,25 @@ impl Hosted {
     /// Changes the keyring in place, if the node is open.
     pub(crate) fn with_keyring_mut<T>(&self, use_it: impl FnOnce(Option<&mut Keyring>) -> T) -> T {
         use_it(self.keyring.write().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// Reads the keyring anew if a record that it was read from has changed.
+    ///
+    /// # Errors
+    /// If those records cannot be read with the root key that this node holds.
+    pub(crate) fn refresh_keyring(&self) -> Result<(), KeyringError> {
+        let next = self.with_keyring(|keyring| match keyring {
+            Some(keyring) => keyring.refreshed(&self.replica.view()),
+            None => Ok(None),
+        })?;
+        if let Some(next) = next {
+            self.with_keyring_mut(|keyring| {
+                if let Some(keyring) = keyring {
+                    *keyring = next;
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Puts the keyring in place: the node is open. Unless it was sealed while it opened.

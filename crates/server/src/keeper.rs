@@ -27,6 +27,7 @@ use crate::hosted::Hosted;
 use crate::listener::told_to;
 use crate::node::Node;
 use crate::peer;
+use crate::resealing;
 
 /// Between rounds while nothing is applied.
 const TICK: Duration = Duration::from_millis(250);
@@ -42,6 +43,7 @@ const BELONGS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Starts the loop; it ends with the node, with the domain, or when told to stop.
 pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
     tending::start(node, hosted, stop.clone());
+    resealing::start(hosted, stop.clone());
     tokio::spawn(run(Arc::downgrade(node), Arc::downgrade(hosted), stop));
 }
 
@@ -156,16 +158,8 @@ fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::folder::Fo
 }
 
 fn refresh(hosted: &Hosted) {
-    let next = hosted
-        .with_keyring(|keyring| keyring.map(|keyring| keyring.refreshed(&hosted.replica.view())));
-    match next {
-        Some(Ok(Some(next))) => hosted.with_keyring_mut(|keyring| {
-            if let Some(keyring) = keyring {
-                *keyring = next;
-            }
-        }),
-        Some(Err(error)) => error!(%error, "the keyring cannot be read anew"),
-        Some(Ok(None)) | None => {}
+    if let Err(error) = hosted.refresh_keyring() {
+        error!(%error, "the keyring cannot be read anew");
     }
 }
 
@@ -188,14 +182,15 @@ async fn add_audit_key(hosted: &Hosted) {
     let id = RecordId::numbered(Kind::AuditKey, number);
     let sealed = hosted.with_keyring(|keyring| {
         keyring.map(|keyring| {
+            let under = keyring.domain_keys_guard();
             let key = Key::generate(&mut SystemEntropy);
             let mut message = SecretKey { key: key.expose().to_vec(), number };
             let plaintext = Zeroizing::new(message.encode_to_vec());
             message.key.zeroize();
-            keyring.seal_record(&id, &plaintext, &mut SystemEntropy)
+            (keyring.seal_record(&id, &plaintext, &mut SystemEntropy), under)
         })
     });
-    let Some(sealed) = sealed else { return };
+    let Some((sealed, under)) = sealed else { return };
     let happened = Happened {
         action: "AddAuditKey",
         parameters: vec![("number", number.to_string())],
@@ -205,7 +200,10 @@ async fn add_audit_key(hosted: &Hosted) {
         if hosted.replica.view().digest(&id).is_some() {
             return Err(tonic::Status::already_exists("another node was first"));
         }
-        Ok(BTreeMap::from([(id, None)]))
+        if hosted.replica.view().guard(&under.0) != under.1 {
+            return Err(tonic::Status::aborted("the domain key was rotated meanwhile"));
+        }
+        Ok(BTreeMap::from([(id, None), under]))
     })
     .await;
     if let Err(status) = added {

@@ -26,6 +26,7 @@ mod peer;
 mod pending;
 mod probe;
 mod refusals;
+mod resealing;
 mod staircase;
 mod status;
 mod throttle;

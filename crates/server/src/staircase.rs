@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
-use conclave_kms::{Caller, Ctx, Plan, Refusal, Request, Response, decide, replay};
+use conclave_kms::{Caller, Ctx, DecideError, Plan, Refusal, Request, Response, decide, replay};
 use conclave_replica::{AppliedView, Decided, ProposeError, Standing};
+use conclave_seal::Keyring;
+use conclave_seal::keyring::AnswerError;
 use conclave_store::Revision;
 use tonic::Status;
 use tracing::error;
@@ -24,6 +26,8 @@ use crate::refusals::to_status;
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Decisions taken anew because another txn came first; beyond this the record is contended.
 const ATTEMPTS_MAX: u32 = 64;
+/// The domain keys change a few times a year; that they do again while they are read is a marvel.
+const REFRESHES_MAX: u32 = 8;
 
 /// An operation that was committed together with its audit entry.
 pub(crate) struct Performed {
@@ -100,6 +104,8 @@ async fn perform_until(
         match hosted.replica.propose(body, deadline).await {
             Ok(Decided::Committed(revision)) => return Ok(Performed { reply, revision }),
             Ok(Decided::Known { revision, answer }) => {
+                // Sealed under a domain key that may be news to this node.
+                wait_applied(hosted, revision.log_index.0, deadline).await?;
                 let reply = first_answer(hosted, caller, request, &answer)?;
                 return Ok(Performed { reply, revision });
             }
@@ -151,17 +157,23 @@ fn plan(
     })
 }
 
-/// Lends what a decision works with, all from one reading; `None` if the node is not open.
+/// Lends what a decision works with, all from one reading, with a keyring that has the domain keys of
+/// that reading; `None` if the node is not open. The keeper would refresh the keyring soon; whoever
+/// needs it sooner does it. If it cannot be read anew, it still opens what it did, and what it seals
+/// conflicts.
 fn with_ctx<T>(
     hosted: &Hosted,
     caller: &Caller,
     now_ms: u64,
-    work: impl FnOnce(&AppliedView<'_>, &mut Ctx<'_>) -> T,
+    mut work: impl FnMut(&AppliedView<'_>, &mut Ctx<'_>) -> T,
 ) -> Option<T> {
     let info = hosted.info()?;
-    hosted.with_keyring(|keyring| {
-        let keyring = keyring?;
+    let mut lend = |keyring: Option<&Keyring>, must_be_fresh: bool| {
+        let Some(keyring) = keyring else { return Lent::NotOpen };
         let view = hosted.replica.view();
+        if must_be_fresh && !keyring.knows_domain_keys_of(&view) {
+            return Lent::Stale;
+        }
         let mut ctx = Ctx {
             view: &view,
             keyring,
@@ -173,8 +185,26 @@ fn with_ctx<T>(
             domain: &info,
             caller,
         };
-        Some(work(&view, &mut ctx))
-    })
+        Lent::Done(work(&view, &mut ctx))
+    };
+    for _ in 0..REFRESHES_MAX {
+        match hosted.with_keyring(|keyring| lend(keyring, true)) {
+            Lent::Done(done) => return Some(done),
+            Lent::NotOpen => return None,
+            Lent::Stale if hosted.refresh_keyring().is_ok() => {}
+            Lent::Stale => break,
+        }
+    }
+    match hosted.with_keyring(|keyring| lend(keyring, false)) {
+        Lent::Done(done) => Some(done),
+        Lent::NotOpen | Lent::Stale => None,
+    }
+}
+
+enum Lent<T> {
+    Done(T),
+    NotOpen,
+    Stale,
 }
 
 /// Whether the first attempt's token may have fallen out of the table.
@@ -190,10 +220,15 @@ fn first_answer(
     answer: &[u8],
 ) -> Result<Result<Response, Refusal>, Status> {
     let now_ms = hosted.replica.now_ms().unwrap_or_default();
-    with_ctx(hosted, caller, now_ms, |_, ctx| replay(ctx, request, answer).map_err(internal))
-        .unwrap_or_else(|| {
-            Err(outcome_unknown("it was done before, but this node was sealed meanwhile"))
-        })
+    let replayed = |_: &AppliedView<'_>, ctx: &mut Ctx<'_>| match replay(ctx, request, answer) {
+        Err(DecideError::Answer(AnswerError::UnknownEpoch { .. })) => Err(outcome_unknown(
+            "it was done before, but the domain key that its answer was kept under is retired",
+        )),
+        replayed => replayed.map_err(internal),
+    };
+    with_ctx(hosted, caller, now_ms, replayed).unwrap_or_else(|| {
+        Err(outcome_unknown("it was done before, but this node was sealed meanwhile"))
+    })
 }
 
 async fn wait_applied(hosted: &Hosted, index: u64, deadline: Instant) -> Result<(), Status> {

@@ -9,6 +9,7 @@ use conclave_proto::v1::{NodeStatus, StatusResponse};
 use conclave_replica::Standing;
 use conclave_replica::log::Room;
 use conclave_seal::RaftId;
+use conclave_seal::keyring::rotation::DomainKeyEpochs;
 use conclave_store::Kind;
 use futures::future::join_all;
 
@@ -25,6 +26,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
     let replica = hosted.replica.status();
     let in_force = node.certificates.in_force();
     let state = hosted.state();
+    let domain_keys = DomainKeyEpochs::read(&hosted.replica.view()).ok().flatten();
     let detail = match hosted.detail() {
         detail if detail.is_empty() => hosted.seal().waits_for(),
         detail => detail,
@@ -54,6 +56,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
         certificate_not_after: in_force.material.not_after(),
         authority_not_after: in_force.material.authority_not_after(),
         token: hosted.token.as_ref().map(Token::status).unwrap_or_default(),
+        records_to_reseal: domain_keys.and_then(|keys| hosted.resealing.left(keys.current)),
     }
 }
 
@@ -100,6 +103,13 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
         response.operator_shares = operator.split.shares().into();
         response.operator_generation = operator.generation.0;
     }
+    let domain_keys = DomainKeyEpochs::read(&hosted.replica.view()).ok().flatten();
+    if let Some(DomainKeyEpochs { current, older, since_ms }) = domain_keys {
+        response.domain_key = current;
+        response.domain_key_since_ms = since_ms;
+        response.records_to_reseal = older.is_empty().then_some(0);
+        response.older_domain_keys = older;
+    }
     if let Some(keys) = hosted.public::<PublicKeys>(Kind::PublicKeys) {
         response.audit_verifier_key = keys.audit_verifier;
     }
@@ -136,6 +146,8 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
     for (member, role, answer) in asked {
         if leader == Some(member.raft_id) {
             response.leader = member.name.clone();
+            let left = answer.as_ref().and_then(|answer| answer.records_to_reseal);
+            response.records_to_reseal = response.records_to_reseal.or(left);
         }
         response.nodes.push(node_status(member, role, answer));
     }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use conclave_seal::keyring::rotation::DomainKeyEpochs;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::certificates::Certificates;
 use crate::counters::ListenerCounters;
+use crate::hosted::Hosted;
 use crate::node::Node;
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
@@ -154,8 +156,24 @@ fn registry(node: &Node) -> Registry {
             i64::from(status.leader == Some(status.raft_id)),
             flag,
         );
+        domain_keys(&mut registry, &hosted);
     }
     registry
+}
+
+/// Of the leader alone how many records are left: it counts them.
+fn domain_keys(registry: &mut Registry, hosted: &Hosted) {
+    let epochs = DomainKeyEpochs::read(&hosted.replica.view()).ok().flatten();
+    let Some(epochs) = epochs else { return };
+    let keys = Unit::Other("keys".to_owned());
+    let older = i64::try_from(epochs.older.len()).unwrap_or(i64::MAX);
+    gauge(registry, "domain_key", "The domain key in use", epochs.current.into(), keys.clone());
+    gauge(registry, "domain_keys_older", "Older domain keys that are not retired", older, keys);
+    if let Some(left) = hosted.resealing.left(epochs.current) {
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        let (help, unit) = ("Records under older domain keys", Unit::Other("records".to_owned()));
+        gauge(registry, "records_to_reseal", help, left, unit);
+    }
 }
 
 fn certificates(registry: &mut Registry, certificates: &Certificates) {

@@ -11,8 +11,9 @@ use conclave_client::{Client, ClientError};
 use conclave_pki::write_private;
 use conclave_proto::v1::{
     CommitInitRequest, CommitOperatorSharesRequest, PrepareInitRequest,
-    PrepareOperatorSharesRequest, RecoverRequest, RecoverResponse, RotateRootRequest,
-    RotateRootResponse, SealRequest, StatusRequest, UnsealRequest, UnsealResponse,
+    PrepareOperatorSharesRequest, RecoverRequest, RecoverResponse, RotateDomainKeyRequest,
+    RotateRootRequest, RotateRootResponse, SealRequest, StatusRequest, UnsealRequest,
+    UnsealResponse,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -57,6 +58,8 @@ pub(crate) enum OperatorCommand {
         #[arg(long = "share-file", value_name = "FILE", required = true)]
         share_files: Vec<PathBuf>,
     },
+    /// Put a new domain key to use; records are sealed again under it in the background.
+    RotateDomainKey,
     /// Show how one node stands.
     Status,
 }
@@ -138,12 +141,28 @@ pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliEr
                 ),
             })
         }
+        OperatorCommand::RotateDomainKey => rotate_domain_key(app).await,
         OperatorCommand::Status => {
             let request = StatusRequest { local_only: true };
             let reply = app.wait("asking", client.status(request)).await?;
             status::show(app, &reply.value)
         }
     }
+}
+
+async fn rotate_domain_key(app: &App) -> Result<(), CliError> {
+    let client = app.client()?;
+    let request = RotateDomainKeyRequest {};
+    let reply = app.wait("rotating", client.rotate_domain_key(request)).await?;
+    let epoch = reply.value.domain_key;
+    app.show(&with_meta(json!({ "domain_key": epoch }), &reply), |out| {
+        writeln!(out, "Domain key {epoch} is in use for everything that is written from now on.")?;
+        writeln!(
+            out,
+            "Records under older ones are sealed again in the background, then those are retired:"
+        )?;
+        writeln!(out, "`conclave status` says how many are left.")
+    })
 }
 
 /// The shares are on disk before anything is committed: a cluster whose operators hold nothing

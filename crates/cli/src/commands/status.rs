@@ -7,7 +7,7 @@ use crate::{
     app::App,
     error::CliError,
     output::{lines, or_dash, table},
-    time::utc_secs,
+    time::{utc, utc_secs},
 };
 
 pub(crate) async fn run(app: &App) -> Result<(), CliError> {
@@ -33,6 +33,7 @@ pub(crate) fn show(app: &App, status: &StatusResponse) -> Result<(), CliError> {
                 ("share epoch", share_epoch(status)),
                 ("node shares needed to open", status.share_threshold.to_string()),
                 ("operator shares needed", operators),
+                ("domain key", domain_key(status)),
                 ("audit key", or_dash(&status.audit_verifier_key)),
             ]);
             writeln!(out, "{text}")?;
@@ -56,6 +57,24 @@ fn share_epoch(status: &StatusResponse) -> String {
             status.pending_missing.join(", ")
         ),
     }
+}
+
+/// Which is in use, and what is still under older ones.
+fn domain_key(status: &StatusResponse) -> String {
+    let StatusResponse { domain_key, domain_key_since_ms, older_domain_keys, .. } = status;
+    let since = match domain_key_since_ms {
+        0 => String::new(),
+        ms => format!(", since {}", utc(*ms)),
+    };
+    if older_domain_keys.is_empty() {
+        return format!("{domain_key}{since}");
+    }
+    let older: Vec<String> = older_domain_keys.iter().map(u32::to_string).collect();
+    let left = match status.records_to_reseal {
+        None => "being counted".to_owned(),
+        Some(left) => format!("{left} records to be sealed again"),
+    };
+    format!("{domain_key}{since}; {} not retired yet, {left}", older.join(", "))
 }
 
 /// The nodes as `status` and `node` list them.
@@ -145,6 +164,10 @@ fn to_json(status: &StatusResponse) -> Value {
         "operator_generation": status.operator_generation,
         "operator_threshold": status.operator_threshold,
         "operator_shares": status.operator_shares,
+        "domain_key": status.domain_key,
+        "domain_key_since": utc(status.domain_key_since_ms),
+        "older_domain_keys": status.older_domain_keys,
+        "records_to_reseal": status.records_to_reseal,
         "feature_level": status.feature_level,
         "audit_verifier_key": status.audit_verifier_key,
         "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),

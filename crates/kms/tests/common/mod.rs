@@ -262,6 +262,7 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
         v1::GenerateDataKeyRequest { key: key.clone(), ..Default::default() },
         v1::GenerateDataKeyWithoutPlaintextRequest { key: key.clone(), ..Default::default() },
         v1::GenerateRandomRequest { bytes: 16 },
+        v1::RotateDomainKeyRequest {},
     ];
     for export in [false, true] {
         requests.push(Request::ReadAudit(ReadAudit { export, parameters: Vec::new() }));

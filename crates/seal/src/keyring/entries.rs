@@ -43,8 +43,11 @@ impl Keyring {
     pub fn open_entry(&self, sealed: &SealedEntry) -> Result<OpenedEntry, EntryError> {
         let opening = if sealed.key == INTAKE {
             let info = labels::intake_info(self.domain);
-            hpke::hpke_open(&self.secrets.intake, &info, &[], &sealed.sealed)
-                .map_err(|_| EntryError::NotAuthentic { key: INTAKE })?
+            let newest_first = self.secrets.intake.values().rev();
+            newest_first
+                .filter_map(|key| hpke::hpke_open(key, &info, &[], &sealed.sealed).ok())
+                .next()
+                .ok_or(EntryError::NotAuthentic { key: INTAKE })?
         } else {
             let number = sealed.key;
             let key =

@@ -23,10 +23,9 @@ use crate::operator::NodeSealRoot;
 const PAGE: usize = 256;
 
 /// The records that a keyring is read from: those that may grow in number …
-const NUMBERED: [Kind; 2] = [Kind::AuditKey, Kind::NodeSealRoot];
+const NUMBERED: [Kind; 3] = [Kind::IntakeKey, Kind::AuditKey, Kind::NodeSealRoot];
 /// … and those of which there is one.
-const SINGLE: [Kind; 5] =
-    [Kind::Domain, Kind::DomainKeys, Kind::IndexKey, Kind::IntakeKey, Kind::AuditSigningKey];
+const SINGLE: [Kind; 4] = [Kind::Domain, Kind::DomainKeys, Kind::IndexKey, Kind::AuditSigningKey];
 
 impl Keyring {
     /// The keyring of the domain of whose dealings one has the root key `root`, out of its records.
@@ -58,13 +57,18 @@ impl Keyring {
         }
         let keys = domain_keys_record(view)?;
         let counts = keys.wraps.iter().any(|wrap| wrap.share_epoch == self.root_epoch.0);
-        let (current, domain_keys) = if counts {
-            let keyed = unwrap_domain_keys(&self.root, self.domain, self.root_epoch, &keys)?;
-            (keys.current, keyed)
+        let domain_keys = if counts {
+            unwrap_domain_keys(&self.root, self.domain, self.root_epoch, &keys)?
+        } else if self.covers(&keys) {
+            let wrapped = |epoch: &u32| keys.wraps.iter().any(|wrap| wrap.epoch == *epoch);
+            let kept = self.domain_keys.iter().filter(|(epoch, _)| wrapped(epoch));
+            kept.map(|(&epoch, key)| (epoch, key.duplicate())).collect()
         } else {
-            let copies = self.domain_keys.iter().map(|(&epoch, key)| (epoch, key.duplicate()));
-            (self.current, copies.collect())
+            // A domain key has come that takes the new root key. Until then nothing that this one
+            // seals commits, for it is guarded on the record that this one was read from.
+            return Ok(None);
         };
+        let current = keys.current;
         let root = self.root.duplicate();
         Self::read(self.domain, root, self.root_epoch, current, domain_keys, view).map(Some)
     }
@@ -79,12 +83,9 @@ impl Keyring {
         view: &dyn View,
     ) -> Result<Self, KeyringError> {
         let reader = Reader { domain, domain_keys: &domain_keys, view };
-        let intake = reader.secret(&RecordId::singleton(Kind::IntakeKey))?.key;
         let secrets = Secrets {
             index: reader.secret(&RecordId::singleton(Kind::IndexKey))?.key,
-            intake: HpkePrivateKey::from_bytes(intake.expose()).map_err(|_| {
-                KeyringError::Secret { record: RecordId::singleton(Kind::IntakeKey) }
-            })?,
+            intake: reader.intake_keys()?,
             audit: reader.audit_keys()?,
             audit_signing: reader.secret(&RecordId::singleton(Kind::AuditSigningKey))?.key,
             node_seal: reader.node_seal_roots()?,
@@ -118,7 +119,7 @@ impl Keyring {
         let domain_keys = BTreeMap::from([(1, Key::generate(entropy))]);
         let secrets = Secrets {
             index: Key::generate(entropy),
-            intake: HpkePrivateKey::generate(entropy),
+            intake: BTreeMap::from([(0, HpkePrivateKey::generate(entropy))]),
             audit: BTreeMap::from([(1, Key::generate(entropy))]),
             audit_signing: Key::generate(entropy),
             node_seal: BTreeMap::from([(node_seal.generation, node_seal)]),
@@ -126,10 +127,15 @@ impl Keyring {
         Self::assemble(domain, root, root_epoch, 1, domain_keys, secrets, BTreeMap::new())
     }
 
+    /// What a founding has written is as good as read: txns are guarded on it.
+    pub(crate) fn note_written(&mut self, records: &[(RecordId, Vec<u8>)]) {
+        self.read = records.iter().map(|(id, blob)| (*id, BlobDigest::of(blob))).collect();
+    }
+
     /// The blobs of the records that [`Keyring::open`] reads, the domain and share epoch aside.
     pub(crate) fn records(&self, entropy: &mut dyn Entropy) -> Vec<(RecordId, Vec<u8>)> {
         let wraps = self.wrap_domain_keys(&self.root, self.root_epoch, entropy);
-        let keys = record::DomainKeys { current: self.current, wraps };
+        let keys = record::DomainKeys { current: self.current, wraps, since_ms: 0 };
         let mut records = vec![(RecordId::singleton(Kind::DomainKeys), keys.encode_to_vec())];
 
         let mut seal = |id: RecordId, key: &[u8], number: u64| {
@@ -137,7 +143,9 @@ impl Keyring {
         };
         let secrets = &self.secrets;
         seal(RecordId::singleton(Kind::IndexKey), secrets.index.expose(), 0);
-        seal(RecordId::singleton(Kind::IntakeKey), secrets.intake.to_secret().expose(), 0);
+        for (&number, key) in &secrets.intake {
+            seal(RecordId::numbered(Kind::IntakeKey, number), key.to_secret().expose(), number);
+        }
         seal(RecordId::singleton(Kind::AuditSigningKey), secrets.audit_signing.expose(), 0);
         for (&number, key) in &secrets.audit {
             seal(RecordId::numbered(Kind::AuditKey, number.into()), key.expose(), number.into());
@@ -167,11 +175,16 @@ impl Keyring {
         number: u64,
         entropy: &mut dyn Entropy,
     ) -> Vec<u8> {
-        let mut message = record::SecretKey { key: key.to_vec(), number };
-        let plaintext = Zeroizing::new(message.encode_to_vec());
-        message.key.zeroize();
-        self.seal_record(id, &plaintext, entropy)
+        self.seal_record(id, &secret_key(key, number), entropy)
     }
+}
+
+/// The plaintext of a record that holds one key.
+pub(super) fn secret_key(key: &[u8], number: u64) -> Zeroizing<Vec<u8>> {
+    let mut message = record::SecretKey { key: key.to_vec(), number };
+    let plaintext = Zeroizing::new(message.encode_to_vec());
+    message.key.zeroize();
+    plaintext
 }
 
 fn domain_keys_record(view: &dyn View) -> Result<record::DomainKeys, KeyringError> {
@@ -224,6 +237,20 @@ impl Reader<'_> {
         let key = Key::from_slice(&message.key);
         message.key.zeroize();
         key.map(|key| SecretRecord { key, number: message.number }).map_err(|_| broken)
+    }
+
+    fn intake_keys(&self) -> Result<BTreeMap<u64, HpkePrivateKey>, KeyringError> {
+        let mut keys = BTreeMap::new();
+        for id in list_all(self.view, Kind::IntakeKey) {
+            let secret = self.secret(&id)?;
+            let key = HpkePrivateKey::from_bytes(secret.key.expose())
+                .map_err(|_| KeyringError::Secret { record: id })?;
+            keys.insert(secret.number, key);
+        }
+        match keys.is_empty() {
+            true => Err(KeyringError::Missing { record: RecordId::singleton(Kind::IntakeKey) }),
+            false => Ok(keys),
+        }
     }
 
     fn audit_keys(&self) -> Result<BTreeMap<u32, Key>, KeyringError> {

@@ -162,7 +162,7 @@ fn who_holds_no_share_gets_neither_nonce_nor_share() {
     let (mut next, _) = ShareEpoch::deal(DOMAIN, EpochNumber(2), &play.root, &others).unwrap();
     let pending = ShareEpochs { pending: Some(next.clone()), ..play.epochs.clone() };
     others.iter().for_each(|other| next.acknowledge(*other, SealKind::Operator));
-    let removed = ShareEpochs { complete: next, pending: None };
+    let removed = ShareEpochs { complete: next, pending: None, owes_rotation: false };
     let refused = play.giver.check(&request, &removed, 0).map(drop);
     let (asked, newest) = (EpochNumber(1), EpochNumber(2));
     assert_eq!(refused, Err(Refusal::OtherEpoch { asked, newest }));

@@ -35,7 +35,7 @@ fn a_dealing_of_two_of_three() {
     );
     let mut complete = epoch.clone();
     epoch.holders.iter().for_each(|h| complete.acknowledge(h.raft_id, SealKind::Operator));
-    let mut epochs = ShareEpochs { complete, pending: None };
+    let mut epochs = ShareEpochs { complete, pending: None, owes_rotation: false };
     assert_eq!(hex::encode(epochs.encode()), EPOCH_RECORD);
     assert_eq!(ShareEpochs::parse(&hex::decode(EPOCH_RECORD).unwrap()).unwrap(), epochs);
 
@@ -50,6 +50,7 @@ fn a_dealing_of_two_of_three() {
     let swapped = ShareEpochs {
         complete: epochs.pending.clone().unwrap(),
         pending: Some(epochs.complete.clone()),
+        owes_rotation: false,
     };
     assert!(ShareEpochs::parse(&swapped.encode()).is_err());
     assert!(ShareEpochs::parse(&epoch.encode()).is_err());

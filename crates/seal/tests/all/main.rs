@@ -7,4 +7,5 @@ mod exchange;
 mod golden;
 mod joining;
 mod operators;
+mod rotation;
 mod stage;

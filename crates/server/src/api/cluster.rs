@@ -10,12 +10,14 @@ use conclave_proto::v1::{
     CommitOperatorSharesRequest, DrainNodeRequest, DrainNodeResponse, ExcludeNodeRequest,
     ExcludeNodeResponse, PrepareInitRequest, PrepareInitResponse, PrepareOperatorSharesRequest,
     PrepareOperatorSharesResponse, RecoverRequest, RecoverResponse, RemoveNodeRequest,
-    RemoveNodeResponse, RotateRootRequest, RotateRootResponse, SealRequest, SealResponse,
-    StatusRequest, StatusResponse, UnsealRequest, UnsealResponse,
+    RemoveNodeResponse, RotateDomainKeyRequest, RotateDomainKeyResponse, RotateRootRequest,
+    RotateRootResponse, SealRequest, SealResponse, StatusRequest, StatusResponse, UnsealRequest,
+    UnsealResponse,
 };
 use tonic::{Request, Response, Status};
 use zeroize::Zeroize;
 
+use crate::api::kms::run;
 use crate::ceremony::{draining, founding, members, operators, rooting, unsealing};
 use crate::listener::Connection;
 use crate::meta::{CallMeta, put_revision};
@@ -203,6 +205,13 @@ impl Cluster for ClusterApi {
             .await,
         )?;
         Ok(Response::new(DrainNodeResponse {}))
+    }
+
+    async fn rotate_domain_key(
+        &self,
+        request: Request<RotateDomainKeyRequest>,
+    ) -> Result<Response<RotateDomainKeyResponse>, Status> {
+        run(&self.0, request).await
     }
 }
 

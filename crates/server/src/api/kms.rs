@@ -16,29 +16,29 @@ use crate::staircase::{caller, perform};
 /// Answers the `Kms` service.
 pub(crate) struct KmsApi(pub(crate) Arc<Node>);
 
-impl KmsApi {
-    async fn run<Q, R>(&self, request: tonic::Request<Q>) -> Result<tonic::Response<R>, Status>
-    where
-        Request: TryFrom<Q, Error = Refusal>,
-        R: TryFrom<Response>,
-    {
-        let meta = CallMeta::parse(request.metadata())?;
-        let who = Connection::of_client(&request)?;
-        let request =
-            Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
-        let hosted = self.0.require_hosted()?;
-        let _inside = self.0.admission.enter()?;
-        let performed =
-            perform(&hosted, &self.0.request_counters, &caller(&who, &meta), meta.age, &request)
-                .await?;
-        let domain = hosted.domain_name();
-        let (response, revision) = performed.into_response(&domain)?;
-        let response = R::try_from(response)
-            .map_err(|_| Status::internal("the answer is not of the kind that was asked for"))?;
-        let mut response = tonic::Response::new(response);
-        put_revision(response.metadata_mut(), &domain, revision);
-        Ok(response)
-    }
+/// One operation that is decided by `conclave_kms` from beginning to end.
+pub(crate) async fn run<Q, R>(
+    node: &Node,
+    request: tonic::Request<Q>,
+) -> Result<tonic::Response<R>, Status>
+where
+    Request: TryFrom<Q, Error = Refusal>,
+    R: TryFrom<Response>,
+{
+    let meta = CallMeta::parse(request.metadata())?;
+    let who = Connection::of_client(&request)?;
+    let request = Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
+    let hosted = node.require_hosted()?;
+    let _inside = node.admission.enter()?;
+    let performed =
+        perform(&hosted, &node.request_counters, &caller(&who, &meta), meta.age, &request).await?;
+    let domain = hosted.domain_name();
+    let (response, revision) = performed.into_response(&domain)?;
+    let response = R::try_from(response)
+        .map_err(|_| Status::internal("the answer is not of the kind that was asked for"))?;
+    let mut response = tonic::Response::new(response);
+    put_revision(response.metadata_mut(), &domain, revision);
+    Ok(response)
 }
 
 macro_rules! operations {
@@ -49,7 +49,7 @@ macro_rules! operations {
                 &self,
                 request: tonic::Request<v1::$request>,
             ) -> Result<tonic::Response<v1::$response>, Status> {
-                self.run(request).await
+                run(&self.0, request).await
             }
         )*}
     };
