@@ -297,7 +297,8 @@ impl World {
             }
         }
         for (id, node) in &self.nodes {
-            for epoch in committed.each() {
+            // One that was excluded may not have heard of it yet.
+            for epoch in committed.each().filter(|epoch| epoch.holder(RaftId(*id)).is_some()) {
                 if let Some(own) = node.seal.own_share(epoch.number) {
                     epoch.check_share(DOMAIN, RaftId(*id), own).unwrap();
                 }

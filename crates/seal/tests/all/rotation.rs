@@ -138,7 +138,7 @@ fn after_rotation_sealing_again_and_retirement_nothing_needs_the_old_key() {
     // Who has the disk as it was, and the root key as well, opens nothing of what is there now; and the
     // keys that are there now open nothing of that image.
     let theirs = Keyring::open(keyring.root(), &image).unwrap();
-    for record in &sealed {
+    for record in &sealed_records(&image) {
         let now = store.blob(record).unwrap().unwrap();
         let then = image.blob(record).unwrap().unwrap();
         assert!(theirs.open_record(record, &then).is_ok());
@@ -215,7 +215,12 @@ fn pages_fit_into_txns_and_miss_nothing() {
 #[test]
 fn the_intake_key_is_replaced_with_the_domain_key() {
     let (mut store, keyring, mut entropy) = domain(0);
-    let entry = conclave_proto::audit::Entry { action: "Unseal".to_owned(), ..Default::default() };
+    let entry = conclave_proto::audit::Entry {
+        action: "Unseal".to_owned(),
+        principal: "alice".to_owned(),
+        outcome: conclave_proto::audit::Outcome::Success.into(),
+        ..Default::default()
+    };
     let intake = |store: &MemoryStore| {
         let blob = store.blob(&RecordId::singleton(Kind::PublicKeys)).unwrap().unwrap();
         let keys = record::PublicKeys::decode(&*blob).unwrap();
