@@ -49,10 +49,16 @@ pub(crate) enum Home {
     Heap,
 }
 
-/// Uses pages of no better kind than this from now on; those that are mapped stay. For a system
-/// that hibernates, which it cannot while there are `memfd_secret` pages.
-pub fn choose(best: PageKind) {
-    arena().best = best;
+/// Maps the first pages, of no better kind than this, and says what they came to be. Those that are
+/// mapped already stay. For a system that hibernates, which it cannot while there are
+/// `memfd_secret` pages, and to hear before there are secrets how well they will lie.
+pub fn prepare(best: PageKind) -> PageKind {
+    let mut arena = arena();
+    arena.best = best;
+    if arena.empty.is_empty() {
+        arena.grow();
+    }
+    arena.newest.unwrap_or(PageKind::Heap)
 }
 
 /// What secrets take up now.

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod hosted;
 mod keeper;
 mod listener;
+mod memory;
 mod meta;
 mod node;
 mod peer;
@@ -60,6 +61,7 @@ use crate::node::{ApiApp, Attachments, Node, PeerApp};
 pub async fn run(path: &Path) -> Result<(), StartError> {
     let config = Config::load(path)?;
     start_logging(&config);
+    memory::protect(config.secret_pages);
     let certificates = Arc::new(Certificates::load(&config.tls).map_err(|error| match error {
         LoadError::Material(error) => StartError::Material(error),
         LoadError::Config(error) => StartError::Tls(error),
@@ -87,6 +89,7 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
     info!(name = node.name, api = %node.config.api.listen, peer = %node.config.peer.listen, "serving");
     tokio::spawn(Arc::clone(&certificates).keep(hangup));
     tokio::spawn(throttle::tell(Arc::downgrade(&node), stopped.clone()));
+    tokio::spawn(memory::tell(stopped.clone()));
     if let Some((listener, metrics)) = probe_listener {
         let router = web::probe_router(Arc::clone(&node), metrics);
         tokio::spawn(probe::serve(listener, router, stopped.clone()));
