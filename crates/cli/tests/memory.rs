@@ -19,7 +19,7 @@ use scanner::{Marker, Scanner};
 use uuid::Uuid;
 
 /// Keys of two versions each, used at every node, so that all of them are cached everywhere.
-const KEYS: usize = 8;
+const KEYS: usize = 4;
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// It is told to use pages that root can read, which shows both that the search finds what is there
 /// and that sealing wipes it.
