@@ -115,7 +115,6 @@ impl Keyring {
         let single = [
             ("root key", self.root.duplicate()),
             ("index key", secrets.index.duplicate()),
-            ("intake key", copy(secrets.intake.to_secret().expose())),
             ("audit signing key", secrets.audit_signing.duplicate()),
             ("token key", self.token_key.duplicate()),
         ];
@@ -123,7 +122,9 @@ impl Keyring {
             .chain(secrets.audit.values().map(|key| ("audit key", key)))
             .chain(secrets.node_seal.values().map(|root| ("node-seal root", &root.key)));
         let numbered = numbered.map(|(what, key)| (what, key.duplicate()));
-        single.into_iter().chain(numbered).collect()
+        let intake = secrets.intake.values().map(|pair| pair.to_secret());
+        let intake = intake.map(|private| ("intake key", copy(private.expose())));
+        single.into_iter().chain(numbered).chain(intake).collect()
     }
 
     /// What audit checkpoints are signed with.

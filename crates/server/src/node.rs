@@ -242,6 +242,12 @@ impl Node {
         None
     }
 
+    /// Drops the keys and shares that were dealt and not committed.
+    pub(crate) fn forget_prepared(&self) {
+        *self.pending_init.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pending_operators.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Ends the replica in order.
     pub(crate) async fn shutdown(&self) {
         let hosted = self.hosted.write().unwrap_or_else(PoisonError::into_inner).take();

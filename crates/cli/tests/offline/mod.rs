@@ -18,7 +18,7 @@ use conclave_proto::record;
 use conclave_replica::{PeerDialer, Replica, ReplicaConfig};
 use conclave_seal::operator::OperatorKeyRecord;
 use conclave_seal::operator_share::OperatorShare;
-use conclave_seal::{Keyring, OperatorKey, ShareEpoch};
+use conclave_seal::{Keyring, OperatorKey, ShareEpochs};
 use conclave_store::{Kind, RecordId, View};
 use prost::Message;
 use tonic::transport::{Channel, Endpoint};
@@ -79,12 +79,13 @@ async fn read(
     let few = shares.into_iter().map(|share| share.share);
     let few: Vec<_> = few.take(record.split.threshold().into()).collect();
     let key = OperatorKey { generation, key: combine(&few).unwrap() };
-    let root = key.unwrap_root(domain, &record).unwrap();
+    let epochs = ShareEpochs::parse(&blob(Kind::ShareEpoch).unwrap()).unwrap();
+    let epoch = epochs.newest();
+    let root = key.unwrap_root(domain, &record, epoch.number).unwrap();
 
     let view = replica.view();
     let keyring = Keyring::open(&root, &view).unwrap();
     found.extend(keyring.every_key());
-    let epoch = ShareEpoch::parse(&blob(Kind::ShareEpoch).unwrap()).unwrap();
     for holder in &epoch.holders {
         let share = epoch.share_of(domain, &root, holder.raft_id).unwrap();
         found.push(("node share", share.y));
