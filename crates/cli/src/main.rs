@@ -17,15 +17,22 @@ mod server;
 mod time;
 mod values;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     app::App,
     args::{Cli, Command},
     error::CliError,
 };
+
+/// Wipes all that is given back to the heap: buffers of connections, decoded messages and whatever
+/// else held a copy of a secret. What it costs stands in `docs/performance.md`.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

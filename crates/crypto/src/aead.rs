@@ -46,17 +46,17 @@ pub fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Result<Secret, OpenError> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(too_short)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(too_short)?;
 
-    // Decrypting in place of an exact copy means that the plaintext is only ever in the secret.
-    let mut buffer = ciphertext.to_vec();
+    // Decrypted in place, the plaintext is only ever in the secret.
+    let mut secret = Secret::copy_from(ciphertext);
     cipher(key)
         .decrypt_inout_detached(
             &Nonce::from(*nonce),
             aad,
-            buffer.as_mut_slice().into(),
+            secret.expose_mut().into(),
             &Tag::from(*tag),
         )
         .map_err(|_| OpenError::NotAuthentic)?;
-    Ok(Secret::from_vec(buffer))
+    Ok(secret)
 }
 
 fn cipher(key: &Key) -> Xaes256Gcm {

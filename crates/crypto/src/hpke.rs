@@ -153,19 +153,19 @@ pub fn hpke_open(
         .expect("32 bytes are an encapsulated key of X25519");
     let tag = AeadTag::<AesGcm256>::from_bytes(tag).expect("16 bytes are a tag of AES-GCM");
 
-    // Decrypting in place of an exact copy means that the plaintext is only ever in the secret.
-    let mut buffer = ciphertext.to_vec();
+    // Decrypted in place, the plaintext is only ever in the secret.
+    let mut secret = Secret::copy_from(ciphertext);
     single_shot_open_inout_detached::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &decode(&key.private),
         &encapsulated,
         info,
-        buffer.as_mut_slice().into(),
+        secret.expose_mut().into(),
         aad,
         &tag,
     )
     .map_err(|_| HpkeError::NotAuthentic)?;
-    Ok(Secret::from_vec(buffer))
+    Ok(secret)
 }
 
 /// The library's own form, wiped by the library on drop.

@@ -17,6 +17,7 @@ pub mod hkdf;
 pub mod hmac;
 pub mod hpke;
 pub mod secret;
+pub mod self_test;
 pub mod sharing;
 mod source;
 

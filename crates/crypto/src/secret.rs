@@ -1,11 +1,12 @@
 //! The two types that secrets live in: [`Secret`] for bytes of any length, [`Key`] for 256 bits.
 //!
-//! Both keep their bytes on the heap, so that moving one leaves no copy behind, and wipe them on
-//! drop. Neither is `Clone` or `PartialEq`: a copy is asked for by name, a comparison takes constant
-//! time. Neither prints itself. Locking memory against swapping is the server's business.
+//! Both keep their bytes on the pages of [`conclave_memory`], so that moving one leaves no copy
+//! behind and no dump or swap shows them, and wipe them on drop. Neither is `Clone` or `PartialEq`: a
+//! copy is asked for by name, a comparison takes constant time. Neither prints itself.
 
 use std::fmt;
 
+use conclave_memory::SecretBytes;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -15,15 +16,11 @@ use crate::source::Entropy;
 pub const KEY_LEN: usize = 32;
 
 /// Secret bytes of any length, wiped on drop.
-pub struct Secret(Box<[u8]>);
+pub struct Secret(SecretBytes);
 
 impl Secret {
-    /// Takes `bytes` over. A vector with spare capacity is copied into an exact allocation and
-    /// wiped, because shrinking it in place could move it and leave the old bytes behind.
+    /// Takes `bytes` over: they are copied, and wiped where they were.
     pub fn from_vec(mut bytes: Vec<u8>) -> Self {
-        if bytes.len() == bytes.capacity() {
-            return Self(bytes.into_boxed_slice());
-        }
         let secret = Self::copy_from(&bytes);
         bytes.zeroize();
         secret
@@ -31,12 +28,24 @@ impl Secret {
 
     /// Copies `bytes`; wiping the original stays with the caller.
     pub fn copy_from(bytes: &[u8]) -> Self {
-        Self(Box::from(bytes))
+        let mut secret = Self::zeroed(bytes.len());
+        secret.expose_mut().copy_from_slice(bytes);
+        secret
+    }
+
+    /// `len` zeros, to be written in place: a secret built elsewhere would leave a copy there.
+    pub fn zeroed(len: usize) -> Self {
+        Self(SecretBytes::zeroed(len))
     }
 
     /// The bytes themselves. Do not keep copies of them.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes, to be written in place.
+    pub fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
     }
 
     /// Length in bytes.
@@ -55,12 +64,6 @@ impl Secret {
     }
 }
 
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
@@ -68,13 +71,13 @@ impl fmt::Debug for Secret {
 }
 
 /// A 256-bit symmetric key, wiped on drop.
-pub struct Key(Box<[u8; KEY_LEN]>);
+pub struct Key(SecretBytes);
 
 impl Key {
     /// Draws a new key.
     pub fn generate(entropy: &mut dyn Entropy) -> Self {
         let mut key = Self::zeroed();
-        entropy.fill(key.0.as_mut_slice());
+        entropy.fill(&mut key.0);
         key
     }
 
@@ -91,40 +94,40 @@ impl Key {
         Ok(key)
     }
 
-    /// Takes `bytes` over.
-    pub fn from_array(bytes: Box<[u8; KEY_LEN]>) -> Self {
-        Self(bytes)
+    /// Takes `bytes` over: they are copied, and wiped where they were.
+    #[expect(clippy::boxed_local, reason = "an array by value would stay on the caller's stack")]
+    pub fn from_array(mut bytes: Box<[u8; KEY_LEN]>) -> Self {
+        let mut key = Self::zeroed();
+        key.0.copy_from_slice(bytes.as_slice());
+        bytes.zeroize();
+        key
     }
 
     /// The bytes themselves. Do not keep copies of them.
     pub fn expose(&self) -> &[u8; KEY_LEN] {
-        &self.0
+        self.0.first_chunk().expect("made with this length")
     }
 
     /// A second copy, for the rare place that must own one.
     pub fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        let mut key = Self::zeroed();
+        key.0.copy_from_slice(&self.0);
+        key
     }
 
     /// Compares in constant time.
     pub fn ct_eq(&self, other: &Self) -> bool {
-        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+        self.0.ct_eq(&*other.0).into()
     }
 
     /// All zeros, to be written in place: a key built elsewhere would leave a copy there.
     pub(crate) fn zeroed() -> Self {
-        Self(Box::new([0; KEY_LEN]))
+        Self(SecretBytes::zeroed(KEY_LEN))
     }
 
     /// The bytes, to be written in place.
     pub(crate) fn expose_mut(&mut self) -> &mut [u8; KEY_LEN] {
-        &mut self.0
-    }
-}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        self.0.first_chunk_mut().expect("made with this length")
     }
 }
 

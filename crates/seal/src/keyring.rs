@@ -107,6 +107,26 @@ impl Keyring {
         self.secrets.node_seal.values().next_back()
     }
 
+    /// Every key in here by what it is, for the test that looks for them in a node's memory.
+    #[doc(hidden)]
+    pub fn every_key(&self) -> Vec<(&'static str, Key)> {
+        let copy = |bytes: &[u8]| Key::from_slice(bytes).expect("every key here is one");
+        let secrets = &self.secrets;
+        let single = [
+            ("root key", self.root.duplicate()),
+            ("index key", secrets.index.duplicate()),
+            ("audit signing key", secrets.audit_signing.duplicate()),
+            ("token key", self.token_key.duplicate()),
+        ];
+        let numbered = (self.domain_keys.values().map(|key| ("domain key", key)))
+            .chain(secrets.audit.values().map(|key| ("audit key", key)))
+            .chain(secrets.node_seal.values().map(|root| ("node-seal root", &root.key)));
+        let numbered = numbered.map(|(what, key)| (what, key.duplicate()));
+        let intake = secrets.intake.values().map(|pair| pair.to_secret());
+        let intake = intake.map(|private| ("intake key", copy(private.expose())));
+        single.into_iter().chain(numbered).chain(intake).collect()
+    }
+
     /// What audit checkpoints are signed with.
     pub fn audit_signing_key(&self) -> SigningKey {
         SigningKey::from_seed(&self.secrets.audit_signing)

@@ -4,18 +4,21 @@
 //! in `docs/conclave.toml` are its reference.
 
 mod limits;
+mod memory;
 mod probe;
 mod seal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use conclave_memory::PageKind;
 use conclave_pki::TlsFiles;
 use conclave_replica::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 use serde::Deserialize;
 
 pub(crate) use limits::Limits;
 use limits::RawLimits;
+use memory::RawMemory;
 pub(crate) use probe::Probe;
 use probe::RawProbe;
 use seal::RawSeal;
@@ -39,6 +42,8 @@ struct RawConfig {
     raft: RawRaft,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    memory: RawMemory,
     probe: Option<RawProbe>,
     #[serde(default)]
     seal: RawSeal,
@@ -131,6 +136,8 @@ pub struct Config {
     pub raft: RaftTimes,
     /// What one host and one principal may take.
     pub limits: Limits,
+    /// The best pages that secrets are put on.
+    pub secret_pages: PageKind,
     /// A listener without TLS, if it is wanted.
     pub probe: Option<Probe>,
     /// What this node wraps its share with.
@@ -242,6 +249,7 @@ impl Config {
             log_level: log_level(raw.log.level)?,
             raft,
             limits: Limits::check(&raw.limits)?,
+            secret_pages: raw.memory.best_pages(),
             probe: raw.probe.as_ref().map(Probe::check).transpose()?,
             seal: Seal::check(raw.seal, folder)?,
         })
@@ -381,6 +389,14 @@ mod tests {
             let error = with(limits).unwrap_err().to_string();
             assert!(error.contains(names), "{error}");
         }
+    }
+
+    #[test]
+    fn secrets_lie_on_the_best_pages_unless_told() {
+        let with = |pages: &str| parse(&format!("{GOOD}\nmemory = {{ secret_pages = {pages:?} }}"));
+        assert_eq!(parse(GOOD).unwrap().secret_pages, PageKind::Secret);
+        assert_eq!(with("mlock").unwrap().secret_pages, PageKind::Locked);
+        assert!(with("heap").unwrap_err().to_string().contains("secret_pages"));
     }
 
     #[test]

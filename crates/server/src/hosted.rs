@@ -42,6 +42,7 @@ pub(crate) struct Hosted {
     /// Why the node is not open, for people.
     detail: Mutex<String>,
     strangers: Mutex<BTreeMap<String, bool>>,
+    barred: Option<String>,
 }
 
 impl Hosted {
@@ -52,6 +53,7 @@ impl Hosted {
         replica: Replica,
         seal: NodeSeal,
         token: Option<Token>,
+        barred: Option<String>,
     ) -> Self {
         let giver = Giver::new(DomainId(folder.domain_id), RaftId(folder.raft_id));
         Self {
@@ -69,6 +71,7 @@ impl Hosted {
             info: RwLock::new(None),
             detail: Mutex::default(),
             strangers: Mutex::default(),
+            barred,
         }
     }
 
@@ -105,6 +108,12 @@ impl Hosted {
         self.keyring.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Why this node must stay sealed whatever it is given, if it must: a self-test failed. Whoever
+    /// unwraps a share or takes a key asks first.
+    pub(crate) fn barred(&self) -> Option<&str> {
+        self.barred.as_deref()
+    }
+
     /// Lends the keyring, if the node is open. It cannot be kept, so sealing wipes it.
     pub(crate) fn with_keyring<T>(&self, use_it: impl FnOnce(Option<&Keyring>) -> T) -> T {
         use_it(self.keyring.read().unwrap_or_else(PoisonError::into_inner).as_ref())
@@ -137,7 +146,7 @@ impl Hosted {
     /// Puts the keyring in place: the node is open. Unless it was sealed while it opened.
     pub(crate) fn open(&self, keyring: Keyring) -> bool {
         let seal = self.seal();
-        let still = seal.state() == SealState::Open;
+        let still = seal.state() == SealState::Open && self.barred.is_none();
         if still {
             *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
         }
@@ -228,6 +237,9 @@ impl Hosted {
     }
 
     pub(crate) fn detail(&self) -> String {
+        if let Some(reason) = &self.barred {
+            return reason.clone();
+        }
         self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

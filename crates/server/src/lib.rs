@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod hosted;
 mod keeper;
 mod listener;
+mod memory;
 mod meta;
 mod node;
 mod peer;
@@ -37,10 +38,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use conclave_crypto::self_test::{self, KnownAnswer, known_answers};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{error, info};
 
 pub use config::{Config, ConfigError, LogFormat};
 pub use echo::echo;
@@ -58,8 +60,22 @@ use crate::node::{ApiApp, Attachments, Node, PeerApp};
 /// If the configuration, the certificates, the data folder or a port cannot be used. Nothing is
 /// bound before all of the configuration holds.
 pub async fn run(path: &Path) -> Result<(), StartError> {
+    run_tested(path, &known_answers()).await
+}
+
+/// [`run`], with self-tests of the caller's choice: for tests of what a failing one leads to.
+///
+/// # Errors
+/// As [`run`]. A self-test that fails is none: the node runs, sealed.
+#[doc(hidden)]
+pub async fn run_tested(path: &Path, self_tests: &[KnownAnswer]) -> Result<(), StartError> {
     let config = Config::load(path)?;
     start_logging(&config);
+    memory::protect(config.secret_pages);
+    let tested = self_test::check(self_tests);
+    if let Err(failed) = &tested {
+        error!(%failed, "this node stays sealed");
+    }
     let certificates = Arc::new(Certificates::load(&config.tls).map_err(|error| match error {
         LoadError::Material(error) => StartError::Material(error),
         LoadError::Config(error) => StartError::Tls(error),
@@ -82,11 +98,19 @@ pub async fn run(path: &Path) -> Result<(), StartError> {
     let attachments = Attachments { peer_router: peer::router, keeper: keeper::start };
     let (stop, stopped) = watch::channel(false);
     let (failed, mut failure) = mpsc::channel(1);
-    let node = Node::start(config, Arc::clone(&certificates), attachments, stopped.clone(), failed)
-        .await?;
+    let node = Node::start(
+        config,
+        Arc::clone(&certificates),
+        tested,
+        attachments,
+        stopped.clone(),
+        failed,
+    )
+    .await?;
     info!(name = node.name, api = %node.config.api.listen, peer = %node.config.peer.listen, "serving");
     tokio::spawn(Arc::clone(&certificates).keep(hangup));
     tokio::spawn(throttle::tell(Arc::downgrade(&node), stopped.clone()));
+    tokio::spawn(memory::tell(stopped.clone()));
     if let Some((listener, metrics)) = probe_listener {
         let router = web::probe_router(Arc::clone(&node), metrics);
         tokio::spawn(probe::serve(listener, router, stopped.clone()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use axum::Router;
 use conclave_crypto::HpkePrivateKey;
+use conclave_crypto::self_test::SelfTestFailed;
 use conclave_pki::ClusterName;
 use conclave_replica::log::Room;
 use conclave_replica::{Replica, ReplicaConfig, Standing};
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     /// Founding, admission and changes of members, one at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) certificates: Arc<Certificates>,
+    /// Why no key may come into this process, if none may.
+    pub(crate) barred: Option<String>,
     folder: Folder,
     hosted: RwLock<Option<Arc<Hosted>>>,
     peer_router: RwLock<Router>,
@@ -74,6 +77,7 @@ impl Node {
     pub(crate) async fn start(
         config: Config,
         certificates: Arc<Certificates>,
+        tested: Result<(), SelfTestFailed>,
         attachments: Attachments,
         stop: watch::Receiver<bool>,
         failed: mpsc::Sender<String>,
@@ -102,6 +106,7 @@ impl Node {
             entering: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             certificates,
+            barred: tested.err().map(|failed| failed.to_string()),
             folder,
             hosted: RwLock::new(None),
             peer_router: RwLock::new(Router::new()),
@@ -188,6 +193,7 @@ impl Node {
             replica,
             seal,
             token,
+            self.barred.clone(),
         ));
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&hosted));
         self.set_peer_router(Some(&hosted));
@@ -234,6 +240,12 @@ impl Node {
             return Some("no leader".to_owned());
         }
         None
+    }
+
+    /// Drops the keys and shares that were dealt and not committed.
+    pub(crate) fn forget_prepared(&self) {
+        *self.pending_init.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pending_operators.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Ends the replica in order.

@@ -106,6 +106,7 @@ fn registry(node: &Node) -> Registry {
         counter(&mut registry, name, help, value.load(Ordering::Relaxed));
     }
     certificates(&mut registry, &node.certificates);
+    memory(&mut registry);
     if let Some(hosted) = node.hosted() {
         for (name, value) in hosted.replica.counters().each() {
             counter(&mut registry, &format!("replica_{name}"), "Counted by the replica", value);
@@ -173,6 +174,19 @@ fn domain_keys(registry: &mut Registry, hosted: &Hosted) {
         let left = i64::try_from(left).unwrap_or(i64::MAX);
         let (help, unit) = ("Records under older domain keys", Unit::Other("records".to_owned()));
         gauge(registry, "records_to_reseal", help, left, unit);
+    }
+}
+
+/// Secrets on the heap are those that no more memory could be locked for.
+fn memory(registry: &mut Registry) {
+    let usage = conclave_memory::usage();
+    for (name, help, value, unit) in [
+        ("secret_memory", "Memory locked for secrets", usage.mapped, "bytes"),
+        ("secrets", "Secrets in memory", usage.secrets, "values"),
+        ("secrets_unlocked", "Secrets in memory that is not locked", usage.on_heap, "values"),
+    ] {
+        let unit = Unit::Other(unit.to_owned());
+        gauge(registry, name, help, i64::try_from(value).unwrap_or(i64::MAX), unit);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Finds markers in files, however a careless writer might have spelt them.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

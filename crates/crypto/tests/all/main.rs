@@ -7,6 +7,7 @@ mod entropy;
 mod hashes;
 mod hpke;
 mod secrets;
+mod self_test;
 mod shake128;
 mod sharing;
 

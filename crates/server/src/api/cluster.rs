@@ -14,6 +14,7 @@ use conclave_proto::v1::{
     RotateRootResponse, SealRequest, SealResponse, StatusRequest, StatusResponse, UnsealRequest,
     UnsealResponse,
 };
+use conclave_seal::SealState;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroize;
 
@@ -81,7 +82,11 @@ impl Cluster for ClusterApi {
     async fn seal(&self, request: Request<SealRequest>) -> Result<Response<SealResponse>, Status> {
         let caller = client(&request)?;
         let hosted = self.0.require_hosted()?;
-        unsealing::seal(&hosted, &self.0.request_counters, &caller).await?;
+        let sealed = unsealing::seal(&hosted, &self.0.request_counters, &caller).await;
+        if hosted.state() == SealState::Sealed {
+            self.0.forget_prepared();
+        }
+        sealed?;
         Ok(Response::new(SealResponse {}))
     }
 

@@ -45,6 +45,10 @@ pub(crate) fn carry_out_or_refuse(
 /// A root key is there. If the node is not open yet that is audited first, then it serves; an open
 /// one goes on with it. If it cannot be used the node asks for it again.
 pub(crate) async fn open(hosted: &Hosted, epoch: EpochNumber, root: &Key) {
+    if hosted.barred().is_some() {
+        hosted.wipe();
+        return;
+    }
     let opened = Keyring::open(root, &hosted.replica.view());
     let keyring = match opened {
         Ok(keyring) => keyring,

@@ -44,6 +44,9 @@ pub(crate) async fn prepare(
 ) -> Result<PrepareInitResponse, Status> {
     let _changing = node.changing.lock().await;
     check_not_founded(node)?;
+    if let Some(reason) = &node.barred {
+        return Err(precondition(reason.as_str()));
+    }
     let split = OperatorSplit::new(request.threshold, request.shares)
         .map_err(|error| invalid(error.to_string()))?;
     let named = check_members(node, &request.members)?;

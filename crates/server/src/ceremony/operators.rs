@@ -153,6 +153,9 @@ pub(crate) async fn recover(
 
 /// The operator key that these shares make. None of them is kept.
 fn operator_key(hosted: &Hosted, shares: &[String]) -> Result<OperatorKey, Status> {
+    if let Some(reason) = hosted.barred() {
+        return Err(precondition(reason));
+    }
     if shares.len() > SHARES_PER_CALL_MAX {
         return Err(precondition("at most 16 operator shares in one call"));
     }

@@ -22,6 +22,9 @@ pub(crate) async fn store(
     share: Delivered,
     plan: &ShareEpoch,
 ) -> Result<SealKind, Status> {
+    if let Some(reason) = hosted.barred() {
+        return Err(precondition(reason));
+    }
     let (wrapped, own) = match share {
         Delivered::Wrapped(wrapped) => (wrapped, None),
         Delivered::Bare(own) => {
@@ -40,6 +43,9 @@ pub(crate) async fn store(
 /// Has the token unwrap this node's share, if that is under it and wanted. Whatever the token says is
 /// the node's detail until it works.
 pub(crate) async fn unwrap(hosted: &Arc<Hosted>) {
+    if hosted.barred().is_some() {
+        return;
+    }
     let Some(share) = hosted.seal().to_unwrap().cloned() else { return };
     let Some(token) = &hosted.token else {
         hosted.set_detail(

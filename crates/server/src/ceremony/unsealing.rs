@@ -35,6 +35,9 @@ pub(crate) async fn unseal(
     if shares.len() > SHARES_PER_CALL_MAX {
         return Err(precondition("at most 16 operator shares in one call"));
     }
+    if let Some(reason) = hosted.barred() {
+        return Err(precondition(reason));
+    }
     let threshold = hosted.operator_key().map_or(0, |record| record.split.threshold());
     let before = hosted.state();
     let mut refused = None;
