@@ -14,13 +14,15 @@ use crate::label::KeyLabel;
 use crate::session::TokenSession;
 use crate::settings::Settings;
 use crate::status::{HsmState, HsmStatus, Shared};
-use crate::worker::{self, Job, Request};
+use crate::worker::{self, Job, Request, Wake};
 
 /// Requests that may wait at once. A node has a handful of shares; more than this means that
 /// somebody asks again without having waited for the answer.
 const QUEUE: usize = 8;
 /// Between looks at whether the HSM still answers while a request waits.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a stop waits for the session to be closed.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long what may take. [`Timing::default`] is right for a node.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,7 @@ impl Hsm {
         let spawned = std::thread::Builder::new().name("hsm".to_owned()).spawn(move || {
             let connector = Connector::with_clock(settings, Arc::clone(&theirs.clock));
             worker::run(connector, &received, &theirs, timing);
+            theirs.ended.send_replace(true);
         });
         if let Err(error) = spawned {
             // The receiver went with it, so every request is answered accordingly.
@@ -125,6 +128,17 @@ impl Hsm {
     /// [`HsmError`].
     pub async fn list(&self, prefix: String) -> Result<Vec<KeyLabel>, HsmError> {
         self.ask(move |session| session.list(&prefix)).await
+    }
+
+    /// Closes the session and finalises the module, for every clone of this handle, and waits until
+    /// that is done, for 3 s at most. Called before the process ends: a module that is in use while
+    /// its library is torn down may crash.
+    pub async fn stop(&self) {
+        self.shared.stop();
+        // If the queue is full, the worker wakes anyway.
+        let _ = self.requests.try_send(Box::new(Wake));
+        let mut ended = self.shared.ended.subscribe();
+        let _ = tokio::time::timeout(STOP_LIMIT, ended.wait_for(|ended| *ended)).await;
     }
 
     /// Asks the worker. Answered at once while the HSM is known to be away or not to answer; waits

@@ -30,6 +30,27 @@ fn a_handle_wraps_and_unwraps() {
 }
 
 #[test]
+fn a_stop_lets_go_of_the_module_and_the_next_start_takes_it() {
+    isolated("worker::a_stop_lets_go_of_the_module_and_the_next_start_takes_it", |sandbox| {
+        for _ in 0..20 {
+            let hsm = Hsm::start(sandbox.settings("n1"));
+            let clone = hsm.clone();
+            block_on(hsm.list(String::new())).unwrap();
+            block_on(hsm.stop());
+            assert_eq!(block_on(clone.list(String::new())), Err(HsmError::WorkerEnded));
+            sandbox.connector("n1").connect().unwrap();
+        }
+        // While it waits as well.
+        sandbox.tokens.take_out();
+        let hsm = Hsm::start(sandbox.settings("n1"));
+        wait_status(&hsm, "the token to be missed", |s| matches!(s.state, HsmState::Waiting(_)));
+        block_on(hsm.stop());
+        sandbox.tokens.put_back();
+        sandbox.connector("n1").connect().unwrap();
+    });
+}
+
+#[test]
 fn a_token_taken_out_and_put_back_is_used_again() {
     isolated("worker::a_token_taken_out_and_put_back_is_used_again", |sandbox| {
         let hsm = Hsm::start_with(sandbox.settings("n1"), brisk());
