@@ -131,14 +131,18 @@ impl Hsm {
     }
 
     /// Closes the session and finalises the module, for every clone of this handle, and waits until
-    /// that is done, for 3 s at most. Called before the process ends: a module that is in use while
-    /// its library is torn down may crash.
-    pub async fn stop(&self) {
+    /// that is done, for 3 s at most; gives whether it is.
+    ///
+    /// Called before the process ends. The end of a process tears down the module's library, and
+    /// while a call is under way in it that can crash, or wait for ever for a lock that the call
+    /// held (seen with SoftHSM). If this gives `false`, end without it: by SIGKILL.
+    pub async fn stop(&self) -> bool {
         self.shared.stop();
         // If the queue is full, the worker wakes anyway.
         let _ = self.requests.try_send(Box::new(Wake));
         let mut ended = self.shared.ended.subscribe();
-        let _ = tokio::time::timeout(STOP_LIMIT, ended.wait_for(|ended| *ended)).await;
+        let ended = ended.wait_for(|ended| *ended);
+        matches!(tokio::time::timeout(STOP_LIMIT, ended).await, Ok(Ok(_)))
     }
 
     /// Asks the worker. Answered at once while the HSM is known to be away or not to answer; waits
