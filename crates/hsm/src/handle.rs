@@ -72,9 +72,9 @@ impl Hsm {
         let shared = Arc::new(Shared::new());
         let theirs = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("hsm".to_owned()).spawn(move || {
+            let _ended = Ended(Arc::clone(&theirs));
             let connector = Connector::with_clock(settings, Arc::clone(&theirs.clock));
             worker::run(connector, &received, &theirs, timing);
-            theirs.ended.send_replace(true);
         });
         if let Err(error) = spawned {
             // The receiver went with it, so every request is answered accordingly.
@@ -178,8 +178,19 @@ impl Hsm {
     fn admit(&self) -> Result<(), HsmError> {
         match self.status().state {
             HsmState::Connecting | HsmState::Ready => Ok(()),
+            HsmState::Waiting(HsmError::WorkerEnded) => Err(HsmError::WorkerEnded),
             HsmState::Waiting(why) => Err(HsmError::NotReady { why: Arc::new(why) }),
             HsmState::NotAnswering(for_) => Err(HsmError::NotAnswering { for_ }),
         }
+    }
+}
+
+/// Says that the worker has ended, however it did.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.waiting(HsmError::WorkerEnded);
+        self.0.ended.send_replace(true);
     }
 }

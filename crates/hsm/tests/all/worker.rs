@@ -38,6 +38,7 @@ fn a_stop_lets_go_of_the_module_and_the_next_start_takes_it() {
             block_on(hsm.list(String::new())).unwrap();
             assert!(block_on(hsm.stop()));
             assert_eq!(block_on(clone.list(String::new())), Err(HsmError::WorkerEnded));
+            assert_eq!(clone.status().state, HsmState::Waiting(HsmError::WorkerEnded));
             sandbox.connector("n1").connect().unwrap();
         }
         // While it waits as well.
