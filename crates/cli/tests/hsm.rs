@@ -154,6 +154,25 @@ fn an_hsm_that_misbehaves_neither_hangs_nor_ends_its_node() {
     encrypt_often(&cluster, &key, &[&id], 10, 2);
 }
 
+/// Told to stop while a call to its HSM does not return, a node closes what is its own, and ends.
+#[test]
+fn a_node_stops_though_its_hsm_hangs() {
+    let mut cluster = Cluster::start_with_tokens(1);
+    let control = cluster.make_hsm_faulty("n1");
+    cluster.kill("n1");
+    let functions = vec!["C_Decrypt".to_owned()];
+    control.set(&Faults { functions, hang: true, ..Faults::default() });
+    cluster.launch("n1", &[]);
+    wait_detail(&cluster, "n1", "answer");
+    cluster.terminate("n1");
+    let log = cluster.log_of("n1");
+    assert!(log.contains("stopped") && log.contains("ending without it"), "{log}");
+    // Nothing is lost by it, and nothing has to be repaired.
+    control.set(&Faults::default());
+    cluster.launch("n1", &[]);
+    cluster.wait_state("n1", "open");
+}
+
 /// One node after the other changes its seal, there and back, while clients work.
 #[test]
 fn nodes_move_from_the_operators_to_tokens_and_back_one_at_a_time() {

@@ -14,13 +14,15 @@ use crate::label::KeyLabel;
 use crate::session::TokenSession;
 use crate::settings::Settings;
 use crate::status::{HsmState, HsmStatus, Shared};
-use crate::worker::{self, Job, Request};
+use crate::worker::{self, Job, Request, Wake};
 
 /// Requests that may wait at once. A node has a handful of shares; more than this means that
 /// somebody asks again without having waited for the answer.
 const QUEUE: usize = 8;
 /// Between looks at whether the HSM still answers while a request waits.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a stop waits for the session to be closed.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long what may take. [`Timing::default`] is right for a node.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +72,7 @@ impl Hsm {
         let shared = Arc::new(Shared::new());
         let theirs = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("hsm".to_owned()).spawn(move || {
+            let _ended = Ended(Arc::clone(&theirs));
             let connector = Connector::with_clock(settings, Arc::clone(&theirs.clock));
             worker::run(connector, &received, &theirs, timing);
         });
@@ -127,6 +130,21 @@ impl Hsm {
         self.ask(move |session| session.list(&prefix)).await
     }
 
+    /// Closes the session and finalises the module, for every clone of this handle, and waits until
+    /// that is done, for 3 s at most; gives whether it is.
+    ///
+    /// Called before the process ends. The end of a process tears down the module's library, and
+    /// while a call is under way in it that can crash, or wait for ever for a lock that the call
+    /// held (seen with SoftHSM). If this gives `false`, end without it: by SIGKILL.
+    pub async fn stop(&self) -> bool {
+        self.shared.stop();
+        // If the queue is full, the worker wakes anyway.
+        let _ = self.requests.try_send(Box::new(Wake));
+        let mut ended = self.shared.ended.subscribe();
+        let ended = ended.wait_for(|ended| *ended);
+        matches!(tokio::time::timeout(STOP_LIMIT, ended).await, Ok(Ok(_)))
+    }
+
     /// Asks the worker. Answered at once while the HSM is known to be away or not to answer; waits
     /// for the first connection and for others' requests, within the limit.
     async fn ask<T: Send + 'static>(
@@ -160,8 +178,19 @@ impl Hsm {
     fn admit(&self) -> Result<(), HsmError> {
         match self.status().state {
             HsmState::Connecting | HsmState::Ready => Ok(()),
+            HsmState::Waiting(HsmError::WorkerEnded) => Err(HsmError::WorkerEnded),
             HsmState::Waiting(why) => Err(HsmError::NotReady { why: Arc::new(why) }),
             HsmState::NotAnswering(for_) => Err(HsmError::NotAnswering { for_ }),
         }
+    }
+}
+
+/// Says that the worker has ended, however it did.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.waiting(HsmError::WorkerEnded);
+        self.0.ended.send_replace(true);
     }
 }

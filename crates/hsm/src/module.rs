@@ -38,7 +38,7 @@ pub(crate) struct Module {
 
 impl Module {
     pub(crate) fn open(path: &Path, clock: &Arc<CallClock>) -> Result<Self, HsmError> {
-        let library = take(path)?;
+        let library = clock.watch(|| take(path))?;
         let module = Self { path: path.to_owned(), library, clock: Arc::clone(clock) };
         let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         match clock.watch(|| module.library.initialize(args)) {

@@ -27,8 +27,8 @@ const TAG_BITS: Ulong = Ulong::new(128);
 
 /// A token, logged in. Dropping it closes the session and finalises the module.
 pub struct TokenSession {
-    // Dropped in this order.
-    session: Session,
+    /// There until this is dropped: the session goes before the module.
+    session: Option<Session>,
     module: Module,
     slot: Slot,
     description: TokenDescription,
@@ -45,7 +45,7 @@ impl TokenSession {
         iv: IvSource,
         clock: Arc<CallClock>,
     ) -> Self {
-        Self { session, module, slot, description, iv, clock }
+        Self { session: Some(session), module, slot, description, iv, clock }
     }
 
     /// The token in words.
@@ -133,7 +133,7 @@ impl TokenSession {
     /// # Errors
     /// What is not.
     pub fn probe(&self) -> Result<(), HsmError> {
-        self.clock.call(|| self.session.get_session_info())?;
+        self.clock.call(|| self.session().get_session_info())?;
         let now = describe(&self.module.token_info(self.slot)?);
         if now == self.description {
             return Ok(());
@@ -143,7 +143,11 @@ impl TokenSession {
     }
 
     fn keys(&self) -> Keys<'_> {
-        Keys { session: &self.session, clock: &self.clock }
+        Keys { session: self.session(), clock: &self.clock }
+    }
+
+    fn session(&self) -> &Session {
+        self.session.as_ref().expect("it is taken by drop alone")
     }
 
     fn encrypt(
@@ -159,7 +163,7 @@ impl TokenSession {
         let chosen = iv;
         let sealed = self.clock.call(|| {
             let params = GcmParams::new(&mut iv, aad, TAG_BITS)?;
-            self.session.encrypt(&Mechanism::AesGcm(params), key.handle, plaintext)
+            self.session().encrypt(&Mechanism::AesGcm(params), key.handle, plaintext)
         })?;
         let unusable = |what| Err(HsmError::Unusable { function: "C_Encrypt", what });
         match self.iv {
@@ -186,7 +190,8 @@ impl TokenSession {
         let mut iv = *iv;
         self.clock.watch(|| {
             let params = GcmParams::new(&mut iv, aad, TAG_BITS)?;
-            let plaintext = self.session.decrypt(&Mechanism::AesGcm(params), key.handle, sealed)?;
+            let plaintext =
+                self.session().decrypt(&Mechanism::AesGcm(params), key.handle, sealed)?;
             Ok(Secret::from_vec(plaintext))
         })
     }
@@ -197,6 +202,14 @@ impl TokenSession {
         self.decrypt(key, &iv, b"conclave/probe", &sealed)
             .map(drop)
             .map_err(|error| from_call(&error))
+    }
+}
+
+impl Drop for TokenSession {
+    fn drop(&mut self) {
+        // A call like any other: it may hang.
+        let session = self.session.take();
+        self.clock.watch(|| drop(session));
     }
 }
 

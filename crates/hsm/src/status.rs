@@ -1,8 +1,11 @@
 //! How the HSM is, for people; shared between the worker and its handles.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::clock::CallClock;
 use crate::connector::TokenDescription;
@@ -61,13 +64,30 @@ impl fmt::Display for HsmStatus {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Arc<CallClock>,
+    /// Whether the worker has ended; its session and module with it.
+    pub(crate) ended: watch::Sender<bool>,
     status: Mutex<HsmStatus>,
+    is_stopping: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
         let status = HsmStatus { token: None, state: HsmState::Connecting };
-        Self { clock: Arc::default(), status: Mutex::new(status) }
+        Self {
+            clock: Arc::default(),
+            ended: watch::Sender::new(false),
+            status: Mutex::new(status),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the worker to end.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
     }
 
     /// As it is; a call that has taken `call_limit` already counts as not answered.

@@ -54,15 +54,30 @@ impl<T, F> Request<T, F> {
     }
 }
 
+/// Wakes the worker, so that it sees that it is to stop.
+pub(crate) struct Wake;
+
+impl Job for Wake {
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
+    fn attempt(&mut self, _: &TokenSession) -> Result<(), HsmError> {
+        Ok(())
+    }
+
+    fn refuse(&mut self, _: HsmError) {}
+}
+
 /// Why a connection was given up.
 enum End {
-    /// Nobody holds a handle any more.
+    /// Nobody holds a handle any more, or it was told to stop.
     Unwanted,
     /// It failed, in the middle of this job if there is one, which is worth a second attempt.
     Lost(HsmError, Option<Box<dyn Job>>),
 }
 
-/// Works until the last handle is gone.
+/// Works until the last handle is gone or it is told to stop.
 pub(crate) fn run(
     mut connector: Connector,
     requests: &Receiver<Box<dyn Job>>,
@@ -77,7 +92,7 @@ pub(crate) fn run(
                 let token = session.description().clone();
                 info!(%token, "the HSM is ready");
                 shared.ready(token);
-                match serve(&session, requests, second.take(), &mut pause) {
+                match serve(&session, requests, shared, second.take(), &mut pause) {
                     End::Unwanted => return,
                     End::Lost(error, job) => {
                         second = job;
@@ -107,10 +122,11 @@ pub(crate) fn run(
 fn serve(
     session: &TokenSession,
     requests: &Receiver<Box<dyn Job>>,
+    shared: &Shared,
     mut second: Option<Box<dyn Job>>,
     pause: &mut Pause,
 ) -> End {
-    loop {
+    while !shared.is_stopping() {
         let is_second = second.is_some();
         let received = match second.take() {
             Some(job) => Ok(job),
@@ -150,6 +166,7 @@ fn serve(
             return End::Lost(error, None);
         }
     }
+    End::Unwanted
 }
 
 fn told(shared: &Shared, error: &HsmError, pause: Duration) {
@@ -182,11 +199,11 @@ impl Pause {
     }
 
     /// Waits, answering whoever got past the handle's own look at the state; gives `false` once the
-    /// last handle is gone.
+    /// last handle is gone or it is told to stop.
     fn wait(&mut self, requests: &Receiver<Box<dyn Job>>, shared: &Shared) -> bool {
         let until = Instant::now() + self.next;
         self.lengthen();
-        loop {
+        while !shared.is_stopping() {
             match requests.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(mut job) => {
                     let why = shared.why_not().unwrap_or(HsmError::Connecting);
@@ -196,5 +213,6 @@ impl Pause {
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
+        false
     }
 }

@@ -66,6 +66,15 @@ mod tests {
         assert_eq!((parts.key_id, parts.iv, parts.sealed), (KeyId([7; 16]), [9; 12], &[1; 48][..]));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_apart_is_whole(bytes in proptest::collection::vec(0..3_u8, 0..200)) {
+            if let Ok(parts) = split(&bytes) {
+                proptest::prop_assert_eq!(join(&parts.key_id, &parts.iv, parts.sealed), bytes);
+            }
+        }
+    }
+
     #[test]
     fn other_bytes_are_refused() {
         let good = join(&KeyId([7; 16]), &[9; 12], &[1; 16]);

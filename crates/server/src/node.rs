@@ -248,14 +248,20 @@ impl Node {
         *self.pending_operators.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Ends the replica in order.
-    pub(crate) async fn shutdown(&self) {
+    /// Ends the replica in order, then the connection to the HSM; gives whether no call to it is
+    /// under way any more.
+    pub(crate) async fn shutdown(&self) -> bool {
         let hosted = self.hosted.write().unwrap_or_else(PoisonError::into_inner).take();
+        let mut hsm_let_go = true;
         if let Some(hosted) = hosted {
             hosted.wipe();
             hosted.replica.shutdown().await;
+            if let Some(token) = &hosted.token {
+                hsm_let_go = token.stop().await;
+            }
         }
         info!(requests = self.api_counters.requests_read.load(Ordering::Relaxed), "stopped");
+        hsm_let_go
     }
 }
 

@@ -61,6 +61,11 @@ impl Token {
         Ok(destroyed)
     }
 
+    /// Closes the session, before the process ends; whether no call is under way any more.
+    pub(crate) async fn stop(&self) -> bool {
+        self.hsm.stop().await
+    }
+
     /// How it is, for people.
     pub(crate) fn status(&self) -> String {
         self.hsm.status().to_string()

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use conclave_crypto::Secret;
-use conclave_hsm::{Connector, Hsm, HsmError, HsmState, IvSource, KeyLabel, Remedy, Settings};
+use conclave_hsm::{Connector, HsmError, HsmState, IvSource, KeyLabel, Remedy, Settings, Timing};
 use conclave_hsm_faults::control::Faults;
 
-use crate::sandbox::{LONG, Sandbox, block_on, brisk, isolated, label, wait_status};
+use crate::sandbox::{LONG, Running, Sandbox, block_on, brisk, isolated, label, wait_status};
 
 const DEVICE_ERROR: u64 = 0x30;
 const DEVICE_REMOVED: u64 = 0x32;
@@ -19,14 +19,14 @@ const VENDOR: u64 = 0x8000_0001;
 /// A handle through the faulty module, and something wrapped.
 struct Rig<'a> {
     sandbox: &'a Sandbox,
-    hsm: Hsm,
+    hsm: Running,
     label: KeyLabel,
     wrapped: Vec<u8>,
 }
 
 impl<'a> Rig<'a> {
     fn new(sandbox: &'a Sandbox) -> Self {
-        let hsm = Hsm::start_with(sandbox.faulty("n1"), brisk());
+        let hsm = Running::start(sandbox.faulty("n1"), brisk());
         let label = label("conclave/d/n1/1");
         let share = Secret::copy_from(b"share");
         let wrapped = block_on(hsm.wrap(label.clone(), Vec::new(), share)).unwrap();
@@ -92,10 +92,9 @@ fn an_error_while_connecting_is_tried_again() {
             let functions = vec![function.to_owned()];
             let fail_once = Some(DEVICE_ERROR);
             sandbox.control.set(&Faults { functions, fail_once, ..Faults::default() });
-            let hsm = Hsm::start_with(sandbox.faulty("n1"), brisk());
+            let hsm = Running::start(sandbox.faulty("n1"), brisk());
             wait_status(&hsm, function, |status| status.state == HsmState::Ready);
-            drop(hsm);
-            // The next one waits until this one's thread has let the module go.
+            assert!(block_on(hsm.stop()));
         }
     });
 }
@@ -134,23 +133,15 @@ fn errors_always_are_answered_and_named_until_they_end() {
 #[test]
 fn a_slow_hsm_is_waited_for() {
     isolated("faults::a_slow_hsm_is_waited_for", |sandbox| {
-        let hsm = Hsm::start(sandbox.faulty("n1"));
+        let hsm = Running::start(sandbox.faulty("n1"), Timing::default());
         let label = label("conclave/d/n1/1");
         let wrapped =
             block_on(hsm.wrap(label.clone(), Vec::new(), Secret::copy_from(b"share"))).unwrap();
-        drop(hsm);
+        assert!(block_on(hsm.stop()));
         // Connecting and unwrapping are some twenty calls, each of which takes its time.
         sandbox.control.set(&Faults { delay_ms: 2_000, ..Faults::default() });
-        let hsm = Hsm::start(sandbox.faulty("n1"));
-        let share = loop {
-            let unwrapped = hsm.unwrap(label.clone(), Vec::new(), wrapped.clone());
-            match block_on(unwrapped) {
-                Ok(share) => break share,
-                // The handle before it has not let go of the module yet.
-                Err(HsmError::NotReady { .. }) => {}
-                Err(other) => panic!("{other}"),
-            }
-        };
+        let hsm = Running::start(sandbox.faulty("n1"), Timing::default());
+        let share = block_on(hsm.unwrap(label, Vec::new(), wrapped)).unwrap();
         assert_eq!(share.expose(), b"share");
         assert_eq!(hsm.status().state, HsmState::Ready);
     });
@@ -160,7 +151,8 @@ fn a_slow_hsm_is_waited_for() {
 fn a_call_that_hangs_holds_up_nobody() {
     isolated("faults::a_call_that_hangs_holds_up_nobody", |sandbox| {
         let rig = Rig::new(sandbox);
-        for function in ["C_Decrypt", "C_GetSessionInfo", "C_Login"] {
+        for function in ["C_Decrypt", "C_GetSessionInfo", "C_CloseSession", "C_Finalize", "C_Login"]
+        {
             rig.wait_ready();
             rig.set(&[function], Faults { hang: true, ..Faults::default() });
             match function {
@@ -169,14 +161,14 @@ fn a_call_that_hangs_holds_up_nobody() {
                     let error = block_on(rig.try_unwrap()).unwrap_err();
                     assert!(matches!(error, HsmError::NotAnswering { .. }), "{error}");
                 }
-                // A lost session makes for a login, and that one hangs.
-                "C_Login" => {
+                // The worker looks by itself.
+                "C_GetSessionInfo" => {}
+                // A lost session is closed, the module finalised, and then there is a login.
+                _ => {
                     rig.sandbox.tokens.take_out();
                     wait_status(&rig.hsm, "the token to be missed", |s| s.state != HsmState::Ready);
                     rig.sandbox.tokens.put_back();
                 }
-                // The worker looks by itself.
-                _ => {}
             }
             let not_answering =
                 |s: &conclave_hsm::HsmStatus| matches!(s.state, HsmState::NotAnswering(_));
@@ -195,6 +187,19 @@ fn a_call_that_hangs_holds_up_nobody() {
             let more = rig.sandbox.control.calls().len() - calls;
             assert!(more < 120, "{function}: {more} calls");
         }
+    });
+}
+
+#[test]
+fn a_process_ends_though_a_call_hangs() {
+    isolated("faults::a_process_ends_though_a_call_hangs", |sandbox| {
+        let rig = Rig::new(sandbox);
+        rig.wait_ready();
+        rig.set(&["C_Decrypt"], Faults { hang: true, ..Faults::default() });
+        let error = block_on(rig.try_unwrap()).unwrap_err();
+        assert!(matches!(error, HsmError::NotAnswering { .. }), "{error}");
+        assert!(!block_on(rig.hsm.stop()), "it says that the call is still under way");
+        // That this process ends, and ends well, is asserted too: the call hangs before SoftHSM.
     });
 }
 

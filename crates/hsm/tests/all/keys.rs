@@ -275,6 +275,39 @@ fn a_token_that_is_not_there_is_said_so() {
     });
 }
 
+/// What a token wrapped once, every version can unwrap. Computed with Python's `cryptography`:
+/// `AESGCM(bytes(range(32))).encrypt(bytes([9] * 12), b"golden share bytes", b"golden aad")`.
+#[test]
+fn golden_bytes_unwrap() {
+    isolated("keys::golden_bytes_unwrap", |sandbox| {
+        let sealed = "d477645fe2f163d7b968429c8bf4c2bb5c612d92b9b32de87de8f057c661fd056174";
+        let mut golden = vec![1];
+        golden.extend([7; 16]);
+        golden.extend([9; 12]);
+        golden.extend(
+            (0..sealed.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap()),
+        );
+        {
+            let (_library, session) = logged_in("n1");
+            let known = [
+                Attribute::Class(ObjectClass::SECRET_KEY),
+                Attribute::KeyType(KeyType::AES),
+                Attribute::Token(true),
+                Attribute::Decrypt(true),
+                Attribute::Value((0..32).collect()),
+                Attribute::Label(b"golden".to_vec()),
+                Attribute::Id(vec![7; 16]),
+            ];
+            session.create_object(&known).unwrap();
+        }
+        let session = sandbox.connector("n1").connect().unwrap();
+        let opened = session.unwrap(&label("golden"), b"golden aad", &golden).unwrap();
+        assert_eq!(opened.expose(), b"golden share bytes");
+    });
+}
+
 /// A session of another program. The module is finalised when the library goes.
 fn logged_in(token: &str) -> (Finalised, Session) {
     let library = Pkcs11::new(conclave_hsm_faults::softhsm::module()).unwrap();

@@ -97,6 +97,30 @@ impl Sandbox {
     }
 }
 
+/// A handle that is stopped at the end, as a node stops its own: a process that ends while a call
+/// is under way in SoftHSM may never end.
+pub(crate) struct Running(Hsm);
+
+impl Running {
+    pub(crate) fn start(settings: Settings, timing: Timing) -> Self {
+        Self(Hsm::start_with(settings, timing))
+    }
+}
+
+impl std::ops::Deref for Running {
+    type Target = Hsm;
+
+    fn deref(&self) -> &Hsm {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        block_on(self.0.stop());
+    }
+}
+
 /// Times for tests: the same order, shorter.
 pub(crate) fn brisk() -> Timing {
     Timing {

@@ -1,15 +1,15 @@
 //! The worker against SoftHSM itself: the token goes and comes back.
 
 use conclave_crypto::Secret;
-use conclave_hsm::{Hsm, HsmError, HsmState, Remedy};
+use conclave_hsm::{Hsm, HsmError, HsmState, Remedy, Timing};
 
-use crate::sandbox::{PIN, block_on, brisk, isolated, label, wait_status};
+use crate::sandbox::{PIN, Running, block_on, brisk, isolated, label, wait_status};
 
 #[test]
 fn a_handle_wraps_and_unwraps() {
     isolated("worker::a_handle_wraps_and_unwraps", |sandbox| {
         // At once: the first connection is waited for.
-        let hsm = Hsm::start(sandbox.settings("n1"));
+        let hsm = Running::start(sandbox.settings("n1"), Timing::default());
         let label = label("conclave/d/n1/1");
         block_on(async {
             let share = Secret::copy_from(b"share");
@@ -30,9 +30,31 @@ fn a_handle_wraps_and_unwraps() {
 }
 
 #[test]
+fn a_stop_lets_go_of_the_module_and_the_next_start_takes_it() {
+    isolated("worker::a_stop_lets_go_of_the_module_and_the_next_start_takes_it", |sandbox| {
+        for _ in 0..20 {
+            let hsm = Running::start(sandbox.settings("n1"), Timing::default());
+            let clone: Hsm = hsm.clone();
+            block_on(hsm.list(String::new())).unwrap();
+            assert!(block_on(hsm.stop()));
+            assert_eq!(block_on(clone.list(String::new())), Err(HsmError::WorkerEnded));
+            assert_eq!(clone.status().state, HsmState::Waiting(HsmError::WorkerEnded));
+            sandbox.connector("n1").connect().unwrap();
+        }
+        // While it waits as well.
+        sandbox.tokens.take_out();
+        let hsm = Running::start(sandbox.settings("n1"), Timing::default());
+        wait_status(&hsm, "the token to be missed", |s| matches!(s.state, HsmState::Waiting(_)));
+        assert!(block_on(hsm.stop()));
+        sandbox.tokens.put_back();
+        sandbox.connector("n1").connect().unwrap();
+    });
+}
+
+#[test]
 fn a_token_taken_out_and_put_back_is_used_again() {
     isolated("worker::a_token_taken_out_and_put_back_is_used_again", |sandbox| {
-        let hsm = Hsm::start_with(sandbox.settings("n1"), brisk());
+        let hsm = Running::start(sandbox.settings("n1"), brisk());
         let label = label("conclave/d/n1/1");
         let wrap = || hsm.wrap(label.clone(), Vec::new(), Secret::copy_from(b"share"));
         let wrapped = block_on(wrap()).unwrap();
@@ -57,7 +79,7 @@ fn a_token_taken_out_and_put_back_is_used_again() {
 #[test]
 fn an_hsm_that_went_away_and_came_back_is_used_again() {
     isolated("worker::an_hsm_that_went_away_and_came_back_is_used_again", |sandbox| {
-        let hsm = Hsm::start_with(sandbox.settings("n1"), brisk());
+        let hsm = Running::start(sandbox.settings("n1"), brisk());
         let label = label("conclave/d/n1/1");
         let wrapped = hsm.wrap(label.clone(), Vec::new(), Secret::copy_from(b"share"));
         let wrapped = block_on(wrapped).unwrap();
@@ -80,7 +102,7 @@ fn a_request_notices_the_token_s_absence_by_itself() {
     isolated("worker::a_request_notices_the_token_s_absence_by_itself", |sandbox| {
         let mut timing = brisk();
         timing.probe_every = crate::sandbox::LONG * 10;
-        let hsm = Hsm::start_with(sandbox.settings("n1"), timing);
+        let hsm = Running::start(sandbox.settings("n1"), timing);
         let label = label("conclave/d/n1/1");
         let wrap = || hsm.wrap(label.clone(), Vec::new(), Secret::copy_from(b"share"));
         let wrapped = block_on(wrap()).unwrap();
@@ -104,7 +126,7 @@ fn a_request_notices_the_token_s_absence_by_itself() {
 fn a_token_absent_at_the_start_is_waited_for() {
     isolated("worker::a_token_absent_at_the_start_is_waited_for", |sandbox| {
         sandbox.tokens.take_out();
-        let hsm = Hsm::start_with(sandbox.settings("n1"), brisk());
+        let hsm = Running::start(sandbox.settings("n1"), brisk());
         wait_status(&hsm, "the token to be missed", |status| {
             matches!(status.state, HsmState::Waiting(_)) && !status.state.needs_person()
         });
@@ -117,7 +139,7 @@ fn a_token_absent_at_the_start_is_waited_for() {
 fn a_corrected_pin_is_noticed_without_a_restart() {
     isolated("worker::a_corrected_pin_is_noticed_without_a_restart", |sandbox| {
         std::fs::write(sandbox.path("pin"), "wrong").unwrap();
-        let hsm = Hsm::start_with(sandbox.faulty("n1"), brisk());
+        let hsm = Running::start(sandbox.faulty("n1"), brisk());
         let status = wait_status(&hsm, "the PIN to be refused", |s| s.state.needs_person());
         assert!(status.to_string().contains("refused the PIN"), "{status}");
         // Long enough for several more tries, if there were any.
