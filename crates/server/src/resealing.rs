@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// After something did not work.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// It rests this many times as long as it works.
-const REST: u32 = 4;
+const REST: u32 = 8;
 /// Rests within these bounds: neither in a tight loop nor asleep after one slow commit.
 const REST_MIN: Duration = Duration::from_millis(2);
 const REST_MAX: Duration = Duration::from_secs(2);

@@ -42,6 +42,14 @@ impl Cluster {
         give_token(self.node_mut(id), folder);
     }
 
+    /// As [`Cluster::add_spare_node`], with a token.
+    pub fn add_spare_node_with_token(&mut self, id: &str) {
+        let node = super::spare_node(&self.pki(), &self.dir.path().join(id), id);
+        self.nodes.push(node);
+        self.give_token(id);
+        self.restart(id);
+    }
+
     /// What `[seal] type` says, from that node's next start on.
     pub fn set_seal(&self, id: &str, from: &str, to: &str) {
         let config = &self.node(id).config;

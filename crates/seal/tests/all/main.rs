@@ -9,3 +9,4 @@ mod joining;
 mod operators;
 mod rotation;
 mod stage;
+mod theft;
