@@ -154,6 +154,30 @@ fn an_hsm_that_misbehaves_neither_hangs_nor_ends_its_node() {
     encrypt_often(&cluster, &key, &[&id], 10, 2);
 }
 
+/// An HSM that takes 2 s for each call wraps a new share in about half a minute, longer than the dealer
+/// waits for it. Its node gets there all the same, and the epoch is complete.
+#[test]
+fn a_node_with_a_slow_hsm_is_dealt_to_all_the_same() {
+    let mut cluster = Cluster::start_with_tokens(3);
+    let id = cluster.follower();
+    let control = cluster.make_hsm_faulty(&id);
+    cluster.kill(&id);
+    cluster.launch(&id, &[]);
+    cluster.wait_state(&id, "open");
+    control.set(&Faults { delay_ms: 2_000, ..Faults::default() });
+    let mut rotate = cluster.cli();
+    rotate.args(["--timeout", "120", "--output", "json", "operator", "rotate-root"]);
+    eprintln!("{}", json(&mut rotate).unwrap());
+    wait_for("the new epoch to be complete", 3 * LONG, || {
+        let status = cluster.status()?;
+        (status["share_epoch"] == 2 && status["pending_epoch"].is_null()).then_some(())
+    });
+    control.set(&Faults::default());
+    cluster.kill(&id);
+    cluster.launch(&id, &[]);
+    cluster.wait_state(&id, "open");
+}
+
 /// Told to stop while a call to its HSM does not return, a node closes what is its own, and ends.
 #[test]
 fn a_node_stops_though_its_hsm_hangs() {

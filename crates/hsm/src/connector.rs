@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use conclave_crypto::Secret;
 use cryptoki::error::{Error, RvError};
-use cryptoki::mechanism::MechanismType;
+use cryptoki::mechanism::{MechanismInfo, MechanismType};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
@@ -105,22 +105,30 @@ impl Connector {
     }
 
     fn check_mechanisms(&self, module: &Module, slot: Slot) -> Result<(), HsmError> {
-        let has = self.clock.call(|| module.library().get_mechanism_list(slot))?;
-        if !has.contains(&MechanismType::AES_KEY_GEN) {
-            return Err(HsmError::MechanismMissing { mechanism: "CKM_AES_KEY_GEN" });
-        }
-        if !has.contains(&MechanismType::AES_GCM) {
-            return Err(HsmError::MechanismMissing { mechanism: "CKM_AES_GCM" });
-        }
-        let gcm = self
-            .clock
-            .call(|| module.library().get_mechanism_info(slot, MechanismType::AES_GCM))?;
+        self.mechanism(module, slot, MechanismType::AES_KEY_GEN, "CKM_AES_KEY_GEN")?;
+        let gcm = self.mechanism(module, slot, MechanismType::AES_GCM, "CKM_AES_GCM")?;
         if !gcm.encrypt() || !gcm.decrypt() {
             return Err(HsmError::MechanismMissing {
                 mechanism: "CKM_AES_GCM for C_Encrypt and C_Decrypt",
             });
         }
         Ok(())
+    }
+
+    /// Asks for one, not for the list: the crate logs an error for each entry that it does not know.
+    fn mechanism(
+        &self,
+        module: &Module,
+        slot: Slot,
+        kind: MechanismType,
+        name: &'static str,
+    ) -> Result<MechanismInfo, HsmError> {
+        match self.clock.watch(|| module.library().get_mechanism_info(slot, kind)) {
+            Err(Error::Pkcs11(RvError::MechanismInvalid, _)) => {
+                Err(HsmError::MechanismMissing { mechanism: name })
+            }
+            other => other.map_err(|error| from_call(&error)),
+        }
     }
 
     fn log_in(&mut self, session: &Session, pin: Secret) -> Result<(), HsmError> {

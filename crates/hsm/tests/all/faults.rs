@@ -84,7 +84,6 @@ fn an_error_while_connecting_is_tried_again() {
             "C_Initialize",
             "C_GetSlotList",
             "C_GetTokenInfo",
-            "C_GetMechanismList",
             "C_GetMechanismInfo",
             "C_OpenSession",
             "C_Login",
@@ -127,6 +126,19 @@ fn errors_always_are_answered_and_named_until_they_end() {
                 assert!(began.elapsed() < LONG, "{functions:?}: {error}");
             }
         }
+    });
+}
+
+#[test]
+fn a_token_without_the_mechanism_is_refused() {
+    isolated("faults::a_token_without_the_mechanism_is_refused", |sandbox| {
+        // CKR_MECHANISM_INVALID
+        let functions = vec!["C_GetMechanismInfo".to_owned()];
+        sandbox.control.set(&Faults { functions, fail_always: Some(0x70), ..Faults::default() });
+        let error = Connector::new(sandbox.faulty("n1")).connect().err().unwrap();
+        assert_eq!(error, HsmError::MechanismMissing { mechanism: "CKM_AES_KEY_GEN" });
+        assert_eq!(error.remedy(), Remedy::NeedsPerson);
+        assert_eq!(sandbox.control.count("C_Login"), 0);
     });
 }
 

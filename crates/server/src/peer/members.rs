@@ -102,7 +102,11 @@ impl Members for MembersApi {
         let (share, plan) =
             open_request(request.get_ref(), &node.enrolment, hosted.domain_id(), hosted.raft_id())
                 .map_err(|error| precondition(error.to_string()))?;
-        let seal = storing::store(&node, &hosted, share, &plan).await?;
+        // On its own, so that it ends even if the caller does not wait for it: a slow HSM wraps for
+        // half a minute. The node then says by itself that it has its share.
+        let stored =
+            tokio::spawn(async move { storing::store(&node, &hosted, share, &plan).await });
+        let seal = stored.await.map_err(|_| unavailable("the node is stopping"))??;
         Ok(Response::new(StoreShareResponse { seal: seal.as_str().to_owned() }))
     }
 
