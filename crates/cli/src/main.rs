@@ -21,6 +21,7 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use conclave_memory::Confinement;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
@@ -58,7 +59,11 @@ async fn run(app: &App, command: Command) -> Result<(), CliError> {
         Command::Dev(_) => Err(CliError::Usage("dev runs by itself".to_owned())),
         Command::Server(args) => server::run(args).await,
         Command::Pki(command) => commands::pki::run(app, command),
-        Command::Operator(command) => commands::operator::run(app, command).await,
+        Command::Operator(command) => {
+            // Operators' shares pass through it.
+            let _ = Confinement::enter();
+            commands::operator::run(app, command).await
+        }
         Command::Node(command) => commands::node::run(app, command).await,
         Command::Status => commands::status::run(app).await,
         Command::Key(command) => commands::key::run(app, command).await,
