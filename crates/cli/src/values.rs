@@ -1,5 +1,6 @@
 //! What flags hold, each parsed once: `NAME=VALUE` pairs, members, `3-of-5`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use conclave_client::Endpoint;
@@ -103,6 +104,35 @@ impl FromStr for Shares {
         Ok(Self { threshold, total })
     }
 }
+
+/// Whom an operator share is encrypted to: an age recipient, age1….
+#[derive(Clone)]
+pub(crate) struct Recipient(age::x25519::Recipient);
+
+impl Recipient {
+    /// An age file with this in it.
+    pub(crate) fn encrypt(&self, secret: &[u8]) -> Result<Vec<u8>, RecipientError> {
+        age::encrypt(&self.0, secret).map_err(|_| RecipientError)
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string())
+    }
+}
+
+impl FromStr for Recipient {
+    type Err = RecipientError;
+
+    fn from_str(text: &str) -> Result<Self, RecipientError> {
+        text.parse().map(Self).map_err(|_| RecipientError)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this is no age recipient; one begins with age1, and age-keygen prints it")]
+pub(crate) struct RecipientError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("write K-of-M, for instance 3-of-5: any K of M people can unseal, M at most 16")]

@@ -133,6 +133,44 @@ fn a_node_that_was_away_is_unsealed_with_the_shares_it_knows() {
     }
 }
 
+/// Each share is for one operator's eyes, even where the files are made.
+#[test]
+fn new_shares_can_be_encrypted_to_each_operator_by_age() {
+    let mut cluster = Cluster::start(1);
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("new");
+    let people: Vec<age::x25519::Identity> =
+        (0..2).map(|_| age::x25519::Identity::generate()).collect();
+    let old = founding_shares(&cluster, &[1, 2, 3]);
+    let command = |people: &[age::x25519::Identity]| {
+        let mut command = cluster.cli_at("n1");
+        command.args(["operator", "deal", "--shares", "2-of-2", "--shares-out"]).arg(&folder);
+        for person in people {
+            command.args(["--recipient", &person.to_public().to_string()]);
+        }
+        with_shares(&mut command, &old).output().unwrap()
+    };
+    let refused = command(&people[..1]);
+    assert!(said(&refused).contains("one for each"), "{}", said(&refused));
+    let dealt = command(&people);
+    assert!(dealt.status.success(), "{}", said(&dealt));
+
+    let shares: Vec<PathBuf> = [1, 2]
+        .map(|number| {
+            let file = folder.join(format!("operator-share-{number}.age"));
+            let encrypted = std::fs::read(&file).unwrap();
+            assert!(age::decrypt(&people[number % 2], &encrypted).is_err());
+            let share = age::decrypt(&people[number - 1], &encrypted).unwrap();
+            let plain = out.path().join(number.to_string());
+            std::fs::write(&plain, share).unwrap();
+            plain
+        })
+        .to_vec();
+    restart(&mut cluster, "n1");
+    assert!(unseal(&cluster, "n1", &shares).status.success());
+    cluster.wait_state("n1", "open");
+}
+
 /// All HSMs are gone. The nodes get the operators' seal, k operator shares open one of them, and a new
 /// dealing gives every node a share again.
 #[test]

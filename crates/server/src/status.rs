@@ -48,7 +48,8 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
             }
             Standing::Proven if hosted.is_open() => String::new(),
             Standing::Proven => detail,
-            standing => standing.to_string(),
+            standing if detail.is_empty() || hosted.is_open() => standing.to_string(),
+            standing => format!("{standing}; {detail}"),
         },
         unseal_progress: hosted.seal().operator_shares_held().into(),
         feature_level: conclave_store::FEATURE_LEVEL,

@@ -24,7 +24,7 @@ use crate::{
     error::CliError,
     files,
     output::with_meta,
-    values::{Member, Shares},
+    values::{Member, Recipient, Shares},
 };
 
 /// A share is one line of text.
@@ -81,6 +81,10 @@ pub(crate) struct InitArgs {
     /// The folder to write the shares to: operator-share-1 and so on.
     #[arg(long, value_name = "DIR")]
     shares_out: PathBuf,
+    /// Encrypt each share to an operator, by age: operator-share-1.age to the first recipient given, and so
+    /// on. One for each share, or none.
+    #[arg(long = "recipient", value_name = "age1…")]
+    recipients: Vec<Recipient>,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +98,10 @@ pub(crate) struct DealArgs {
     /// The folder to write the new shares to: operator-share-1 and so on.
     #[arg(long, value_name = "DIR")]
     shares_out: PathBuf,
+    /// Encrypt each share to an operator, by age: operator-share-1.age to the first recipient given, and so
+    /// on. One for each share, or none.
+    #[arg(long = "recipient", value_name = "age1…")]
+    recipients: Vec<Recipient>,
 }
 
 pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliError> {
@@ -168,7 +176,7 @@ async fn rotate_domain_key(app: &App) -> Result<(), CliError> {
 /// The shares are on disk before anything is committed: a cluster whose operators hold nothing
 /// could never be opened again.
 async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliError> {
-    let paths = share_paths(&args.shares_out, args.shares)?;
+    let paths = share_paths(&args.shares_out, args.shares, &args.recipients)?;
 
     let request = PrepareInitRequest {
         members: args.members.iter().map(Member::to_proto).collect(),
@@ -178,7 +186,7 @@ async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliErro
         threshold: args.shares.threshold,
     };
     let mut prepared = app.wait("preparing", client.prepare_init(request)).await?.value;
-    write_shares(&paths, std::mem::take(&mut prepared.operator_shares))?;
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.recipients)?;
 
     let commit = client.commit_init(CommitInitRequest { init_id: prepared.init_id });
     let reply = match app.wait("founding", commit).await {
@@ -227,14 +235,14 @@ fn explain_commit(app: &App, error: ClientError, folder: &Path) -> CliError {
 
 /// The new shares are on disk before they count, as at the founding.
 async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliError> {
-    let paths = share_paths(&args.shares_out, args.shares)?;
+    let paths = share_paths(&args.shares_out, args.shares, &args.recipients)?;
     let request = PrepareOperatorSharesRequest {
         operator_shares: read_shares(&args.share_files)?,
         shares: args.shares.total,
         threshold: args.shares.threshold,
     };
     let mut prepared = app.wait("preparing", client.prepare_operator_shares(request)).await?.value;
-    write_shares(&paths, std::mem::take(&mut prepared.operator_shares))?;
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.recipients)?;
 
     let commit = client.commit_operator_shares(CommitOperatorSharesRequest { id: prepared.id });
     let reply = match app.wait("dealing", commit).await {
@@ -279,9 +287,22 @@ async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliErro
 }
 
 /// Where shares are to be written. None of the files may be there.
-fn share_paths(folder: &Path, shares: Shares) -> Result<Vec<PathBuf>, CliError> {
-    let paths: Vec<PathBuf> =
-        (1..=shares.total).map(|number| folder.join(format!("operator-share-{number}"))).collect();
+fn share_paths(
+    folder: &Path,
+    shares: Shares,
+    recipients: &[Recipient],
+) -> Result<Vec<PathBuf>, CliError> {
+    let given = recipients.len();
+    if given != 0 && u32::try_from(given) != Ok(shares.total) {
+        return Err(CliError::Usage(format!(
+            "{} shares are to be made, and {given} recipients were given; give one for each, or none",
+            shares.total
+        )));
+    }
+    let suffix = if given == 0 { "" } else { ".age" };
+    let paths: Vec<PathBuf> = (1..=shares.total)
+        .map(|number| folder.join(format!("operator-share-{number}{suffix}")))
+        .collect();
     if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(CliError::Usage(format!(
             "{} exists already and was left as it is; choose another folder with --shares-out",
@@ -292,13 +313,25 @@ fn share_paths(folder: &Path, shares: Shares) -> Result<Vec<PathBuf>, CliError> 
     Ok(paths)
 }
 
-fn write_shares(paths: &[PathBuf], shares: Vec<String>) -> Result<(), CliError> {
+fn write_shares(
+    paths: &[PathBuf],
+    shares: Vec<String>,
+    recipients: &[Recipient],
+) -> Result<(), CliError> {
     let shares: Vec<Zeroizing<String>> = shares.into_iter().map(Zeroizing::new).collect();
     if shares.len() != paths.len() {
         return Err(CliError::Protocol("another number of operator shares than asked for"));
     }
-    for (path, share) in paths.iter().zip(&shares) {
-        write_private(path, Zeroizing::new(format!("{}\n", **share)).as_bytes())?;
+    for (number, (path, share)) in paths.iter().zip(&shares).enumerate() {
+        let line = Zeroizing::new(format!("{}\n", **share));
+        match recipients.get(number) {
+            None => write_private(path, line.as_bytes())?,
+            Some(recipient) => {
+                let encrypted = recipient.encrypt(line.as_bytes());
+                let encrypted = encrypted.map_err(|error| CliError::Usage(error.to_string()))?;
+                write_private(path, &encrypted)?;
+            }
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The `Members` service: a codec over the ceremonies.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use conclave_proto::peer::members_server::Members;
 use conclave_proto::peer::{
@@ -19,7 +20,7 @@ use crate::hosted::Hosted;
 use crate::listener::Connection;
 use crate::meta::{invalid, precondition, unavailable};
 use crate::node::Node;
-use crate::status;
+use crate::{status, throttle};
 
 /// Answers the `Members` service. The node owns the routes this sits in, hence the weak reference.
 pub(crate) struct MembersApi(Weak<Node>);
@@ -122,8 +123,13 @@ impl Members for MembersApi {
         &self,
         request: Request<ReleaseShareRequest>,
     ) -> Result<Response<ReleaseShareResponse>, Status> {
-        let (_, hosted, caller) = self.meant_for_me(&request)?;
-        exchange::release(&hosted, &caller, request.get_ref()).await.map(Response::new)
+        let (node, hosted, caller) = self.meant_for_me(&request)?;
+        // Every refusal is an audit entry, so nobody gets them without end.
+        let asker = format!("node/{caller}");
+        throttle::limit(&node, &node.unseals, &asker)?;
+        let released = exchange::release(&hosted, &caller, request.get_ref()).await?;
+        node.unseals.put_back(&asker, Instant::now());
+        Ok(Response::new(released))
     }
 
     async fn node_status(
