@@ -148,7 +148,11 @@ impl Hosted {
         let seal = self.seal();
         let still = seal.state() == SealState::Open && self.barred.is_none();
         if still {
-            *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
+            let mut held = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
+            // Two root keys may come at once, and the older one last.
+            if held.as_ref().is_none_or(|held| held.root_epoch() <= keyring.root_epoch()) {
+                *held = Some(keyring);
+            }
         }
         drop(seal);
         if still {
