@@ -124,23 +124,23 @@ impl Hosted {
         use_it(self.keyring.write().unwrap_or_else(PoisonError::into_inner).as_mut())
     }
 
-    /// Reads the keyring anew if a record that it was read from has changed.
+    /// Reads the keyring anew if a record that it was read from has changed, and says whether that
+    /// made another one.
     ///
     /// # Errors
     /// If those records cannot be read with the root key that this node holds.
-    pub(crate) fn refresh_keyring(&self) -> Result<(), KeyringError> {
+    pub(crate) fn refresh_keyring(&self) -> Result<bool, KeyringError> {
         let next = self.with_keyring(|keyring| match keyring {
             Some(keyring) => keyring.refreshed(&self.replica.view()),
             None => Ok(None),
         })?;
-        if let Some(next) = next {
-            self.with_keyring_mut(|keyring| {
-                if let Some(keyring) = keyring {
-                    *keyring = next;
-                }
-            });
-        }
-        Ok(())
+        let Some(next) = next else { return Ok(false) };
+        self.with_keyring_mut(|keyring| {
+            if let Some(keyring) = keyring {
+                *keyring = next;
+            }
+        });
+        Ok(true)
     }
 
     /// Puts the keyring in place: the node is open. Unless it was sealed while it opened.

@@ -191,7 +191,7 @@ fn with_ctx<T>(
         match hosted.with_keyring(|keyring| lend(keyring, true)) {
             Lent::Done(done) => return Some(done),
             Lent::NotOpen => return None,
-            Lent::Stale if hosted.refresh_keyring().is_ok() => {}
+            Lent::Stale if matches!(hosted.refresh_keyring(), Ok(true)) => {}
             Lent::Stale => break,
         }
     }

@@ -7,16 +7,16 @@ use conclave_crypto::Key;
 use conclave_crypto::entropy::{Entropy, SeededEntropy};
 use conclave_proto::audit::SealedEntry;
 use conclave_proto::record;
-use conclave_seal::Keyring;
 use conclave_seal::keyring::resealing::{NothingOlder, PAGE_RECORDS_MAX, Walk, sealed_epoch};
 use conclave_seal::keyring::rotation::{
     DOMAIN_KEYS_MAX, DomainKeyChange, DomainKeyEpochs, DomainKeyError, RETIRE_AFTER_MS,
 };
 use conclave_seal::keyring::{AnswerError, RecordError};
+use conclave_seal::{EpochNumber, Keyring, RaftId, SealKind, dealing};
 use conclave_store::{GuardDigest, Kind, MemoryStore, Outcome, RecordId, TxnBody, View};
 use prost::Message;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, ground, recipients};
 
 const NOW_MS: u64 = 1_000_000;
 const PLAYS: u64 = 30;
@@ -383,4 +383,44 @@ fn play(founded: &MemoryStore, root: &Key, seed: u64, guarded: bool) -> Result<u
         }
     }
     Ok(retirements)
+}
+
+/// A new domain key is wrapped under one root key, so not while there are two. And a node that still
+/// has an old root key knows when the domain keys are no longer those that it has.
+#[test]
+fn a_rotation_waits_for_a_pending_root_key_and_leaves_no_old_one_behind() {
+    let Stage { founding, mut store } = Stage::new(2, 1, 1);
+    let mut entropy = SeededEntropy::from_number(7);
+    let old = Keyring::open(founding.keyring.root(), &store).unwrap();
+    let members = recipients([1, 2]);
+    let number = EpochNumber(2);
+    let dealing =
+        dealing::plan(&old, &ground(&store), number, &members, None, &mut entropy).unwrap();
+    let both = [1, 2].map(|id| (RaftId(id), SealKind::Operator));
+
+    let mut pending = store.clone();
+    let mut epochs = ground(&store).epochs;
+    epochs.pending = Some(dealing.epoch.clone());
+    pending.write(vec![(RecordId::singleton(Kind::ShareEpoch), Some(epochs.encode()))]);
+    let refused = old.rotate_domain_key(&pending, NOW_MS, &mut entropy).unwrap_err();
+    assert!(matches!(refused, DomainKeyError::Pending));
+
+    store.write(dealing.writes(&both.into(), false).unwrap());
+    // The domain keys are the same, so it reads on; but new ones come under the new root key.
+    let old = old.refreshed(&store).unwrap().unwrap();
+    assert!(old.knows_domain_keys_of(&store));
+    let refused = old.rotate_domain_key(&store, NOW_MS, &mut entropy).unwrap_err();
+    assert!(matches!(refused, DomainKeyError::Stale));
+    let new = Keyring::open(&dealing.root, &store).unwrap();
+    let change = new.rotate_domain_key(&store, NOW_MS, &mut entropy).unwrap();
+    assert!(commit(&mut store, change, NOW_MS));
+
+    // From now on what it seals must not commit: its guard stays the one of the keys that it has.
+    assert!(old.refreshed(&store).unwrap().is_none());
+    assert!(!old.knows_domain_keys_of(&store));
+    assert_ne!(old.domain_keys_guard().1, store.guard(&RecordId::singleton(Kind::DomainKeys)));
+    // Nor may it deal: it would leave the new domain key out.
+    let third = EpochNumber(3);
+    assert!(dealing::plan(&old, &ground(&store), third, &members, None, &mut entropy).is_err());
+    assert_eq!(new.refreshed(&store).unwrap().unwrap().domain_key_epoch(), 2);
 }
