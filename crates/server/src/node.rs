@@ -158,6 +158,7 @@ impl Node {
     }
 
     async fn host(self: &Arc<Self>, folder: DomainFolder) -> Result<Arc<Hosted>, StartError> {
+        folder.check_made_for(&self.name)?;
         let raft = self.config.raft;
         let mut config = ReplicaConfig::new(
             &folder.path,
