@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Admit, remove and list nodes.
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
+    /// Take a domain out of one disk or a snapshot, when its quorum is lost for good.
+    #[command(subcommand)]
+    Recover(commands::recover::RecoverCommand),
     /// Show how the cluster stands.
     Status,
     /// Make and manage keys.

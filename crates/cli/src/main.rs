@@ -65,6 +65,7 @@ async fn run(app: &App, command: Command) -> Result<(), CliError> {
             commands::operator::run(app, command).await
         }
         Command::Node(command) => commands::node::run(app, command).await,
+        Command::Recover(command) => commands::recover::run(app, command).await,
         Command::Status => commands::status::run(app).await,
         Command::Key(command) => commands::key::run(app, command).await,
         Command::Encrypt(args) => commands::encrypt::run(app, args).await,

@@ -8,7 +8,8 @@
 //! disks. [`clock`] is cluster time, `hearing` how long a leader may be silent. `core` joins these;
 //! on it stand `lead` and `members` (what a leader does when asked), `duties` (what it does unasked),
 //! `returning` (from a start to serving), `campaign` (when a node stands for election) and
-//! `proposer`. [`Replica`] is what the server holds.
+//! `proposer`. [`Replica`] is what the server holds. [`recovery`] is for when a quorum is gone, and runs
+//! while nothing else does.
 //!
 //! **Architecture invariant:** nothing here reads a record's content. The store judges commands,
 //! and the audit crate judges steps.
@@ -37,6 +38,7 @@ mod network;
 mod peers;
 mod proposer;
 mod receive;
+pub mod recovery;
 mod replica;
 mod returning;
 mod segments;

@@ -5,10 +5,13 @@
 //! <data_dir>/enrolment                   HPKE key pair, made once for an empty folder
 //! <data_dir>/domains/<hex id>/identity   which domain, and as which Raft id
 //! <data_dir>/domains/<hex id>/shares/<epoch>
+//! <data_dir>/domains/<hex id>/recovered  what it was made from, if the quorum was once lost
 //! <data_dir>/domains/<hex id>/…          log, index, snapshots and audit segments: the replica's
 //! ```
 //! Every file is written whole beside its place, synced, and renamed into it. Nothing in this
 //! folder is a plaintext secret but the enrolment key, which opens only wrapped shares.
+
+mod unfinished;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,12 +19,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use conclave_crypto::{HpkePrivateKey, SystemEntropy};
-use conclave_proto::seal::{Enrolment, NodeIdentity};
+use conclave_proto::seal::{Enrolment, NodeIdentity, Recovered};
 use prost::Message;
 use zeroize::Zeroizing;
 
 /// The format number of every file written here.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Largest file read back, bytes.
 const FILE_LEN_MAX: u64 = 64 * 1024;
 
@@ -53,6 +56,26 @@ pub enum FolderError {
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A recovery into it was begun and not finished.
+    #[error(
+        "{path} holds a recovery that was not finished: run `conclave recover begin` again, or empty the folder"
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It was recovered for another node.
+    #[error(
+        "{path} was recovered for node {made_for}, and this one is {name}: start it with that node's configuration, or recover again with this one's"
+    )]
+    MadeForOther {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        made_for: String,
+        /// Who was started on it.
+        name: String,
     },
 }
 
@@ -102,31 +125,13 @@ impl Folder {
 
     /// The domain this folder belongs to, if any.
     pub(crate) fn domain(&self) -> Result<Option<DomainFolder>, FolderError> {
-        let domains = self.path.join("domains");
-        let entries = match fs::read_dir(&domains) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(FolderError::Io { path: domains, source }),
-        };
-        let mut found = None;
-        for entry in entries {
-            let path = entry.map_err(io_at(&domains))?.path();
-            let Some(bytes) = read(&path.join("identity"))? else {
-                // A founding or an admission that ended before its first file: nothing lives there.
-                fs::remove_dir_all(&path).map_err(io_at(&path))?;
-                continue;
-            };
-            let identity = decode::<NodeIdentity>(&path, &bytes)?;
-            check_format(&path, identity.format)?;
-            let domain_id = identity
-                .domain_id
-                .as_slice()
-                .try_into()
-                .map_err(|_| damaged(&path, "its domain id is not 16 bytes"))?;
-            if found.is_some() {
-                return Err(damaged(&domains, "two domains in one folder"));
-            }
-            found = Some(DomainFolder { path, domain_id, raft_id: identity.raft_id });
+        if self.has_unfinished()? {
+            return Err(FolderError::Unfinished { path: self.path.clone() });
+        }
+        let (found, nameless) = domain_in(&self.path.join("domains"))?;
+        for path in nameless {
+            // A founding or an admission that ended before its first file: nothing lives there.
+            fs::remove_dir_all(&path).map_err(io_at(&path))?;
         }
         Ok(found)
     }
@@ -153,7 +158,7 @@ impl Folder {
         write(&path.join("identity"), &identity.encode_to_vec())?;
         sync_dir(&self.path.join("domains"))?;
         sync_dir(&self.path)?;
-        Ok(DomainFolder { path, domain_id, raft_id })
+        Ok(DomainFolder { path, domain_id, raft_id, recovered: None })
     }
 
     /// Gives up a domain that was never founded.
@@ -166,15 +171,84 @@ impl Folder {
     }
 }
 
+/// The domain that a node's data folder belongs to, found without changing anything, and what keeps
+/// the node from starting meanwhile.
+pub(crate) fn survey(path: &Path) -> Result<(Option<File>, Option<DomainFolder>), FolderError> {
+    let lock_path = path.join("lock");
+    let lock = match File::open(&lock_path) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(FolderError::Io { path: lock_path, source }),
+    };
+    let is_free = |lock: &File| {
+        rustix::fs::flock(lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    };
+    if !lock.as_ref().is_none_or(is_free) {
+        return Err(FolderError::InUse { path: path.to_owned() });
+    }
+    Ok((lock, domain_in(&path.join("domains"))?.0))
+}
+
+/// The one folder among these that says whose it is, and those that do not.
+fn domain_in(domains: &Path) -> Result<(Option<DomainFolder>, Vec<PathBuf>), FolderError> {
+    let (mut found, mut nameless) = (None, Vec::new());
+    let entries = match fs::read_dir(domains) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, nameless)),
+        Err(source) => return Err(FolderError::Io { path: domains.to_owned(), source }),
+    };
+    for entry in entries {
+        let path = entry.map_err(io_at(domains))?.path();
+        let Some(bytes) = read(&path.join("identity"))? else {
+            nameless.push(path);
+            continue;
+        };
+        let identity = decode::<NodeIdentity>(&path, &bytes)?;
+        check_format(&path, identity.format)?;
+        let domain_id = identity
+            .domain_id
+            .as_slice()
+            .try_into()
+            .map_err(|_| damaged(&path, "its domain id is not 16 bytes"))?;
+        if found.is_some() {
+            return Err(damaged(domains, "two domains in one folder"));
+        }
+        let recovered = recovered(&path)?;
+        found = Some(DomainFolder { path, domain_id, raft_id: identity.raft_id, recovered });
+    }
+    Ok((found, nameless))
+}
+
 /// The folder of one domain.
 #[derive(Clone, Debug)]
 pub(crate) struct DomainFolder {
     pub(crate) path: PathBuf,
     pub(crate) domain_id: [u8; 16],
     pub(crate) raft_id: u64,
+    /// What it was made from, if the domain's quorum was once lost.
+    pub(crate) recovered: Option<Recovered>,
+}
+
+fn recovered(domain: &Path) -> Result<Option<Recovered>, FolderError> {
+    let path = domain.join("recovered");
+    let Some(bytes) = read(&path)? else { return Ok(None) };
+    let recovered = decode::<Recovered>(&path, &bytes)?;
+    check_format(&path, recovered.format)?;
+    Ok(Some(recovered))
 }
 
 impl DomainFolder {
+    /// A folder that was recovered is for the node it was made for, whose name its group knows.
+    pub(crate) fn check_made_for(&self, name: &str) -> Result<(), FolderError> {
+        match &self.recovered {
+            Some(recovered) if recovered.node != name => {
+                let (path, made_for) = (self.path.clone(), recovered.node.clone());
+                Err(FolderError::MadeForOther { path, made_for, name: name.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The wrapped shares kept here, encoded, by epoch.
     pub(crate) fn shares(&self) -> Result<Vec<(u64, Vec<u8>)>, FolderError> {
         let folder = self.path.join("shares");

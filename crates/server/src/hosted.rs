@@ -210,6 +210,13 @@ impl Hosted {
         self.public(Kind::Members)
     }
 
+    /// Whether this node leads a recovered domain and has yet to become its only member.
+    pub(crate) fn awaits_members(&self) -> bool {
+        let is_me = |member: &conclave_proto::record::Member| member.raft_id == self.raft_id().0;
+        self.folder.recovered.is_some()
+            && self.members().is_some_and(|members| !members.members.iter().any(is_me))
+    }
+
     /// Nodes admitted but not yet members.
     pub(crate) fn admissions(&self) -> Admissions {
         self.public(Kind::Admissions).unwrap_or_default()

@@ -100,7 +100,7 @@ async fn check_belongs(node: &Arc<Node>, hosted: &Arc<Hosted>) {
 
 /// Whether most of the others refuse this node.
 async fn is_refused(node: &Arc<Node>, hosted: &Arc<Hosted>) -> bool {
-    let Some(members) = hosted.members() else { return false };
+    let Some(members) = hosted.members().filter(|_| !hosted.awaits_members()) else { return false };
     let (mut others, mut refusing) = (0, 0);
     for member in members.members.iter().filter(|m| m.raft_id != hosted.raft_id().0) {
         others += 1;

@@ -26,6 +26,7 @@ mod node;
 mod peer;
 mod pending;
 mod probe;
+pub mod recovery;
 mod refusals;
 mod resealing;
 mod staircase;

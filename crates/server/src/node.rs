@@ -86,8 +86,8 @@ impl Node {
         let name = identity.name().to_owned();
         let cluster = identity.cluster().clone();
         let folder = Folder::open(&config.data_dir)?;
-        let enrolment = folder.enrolment()?;
         let domain = folder.domain()?;
+        let enrolment = folder.enrolment()?;
         let limits = config.limits;
         let node = Arc::new(Self {
             dialer: Dialer::new(Arc::clone(&certificates), cluster.clone()),
@@ -158,6 +158,7 @@ impl Node {
     }
 
     async fn host(self: &Arc<Self>, folder: DomainFolder) -> Result<Arc<Hosted>, StartError> {
+        folder.check_made_for(&self.name)?;
         let raft = self.config.raft;
         let mut config = ReplicaConfig::new(
             &folder.path,

@@ -13,6 +13,7 @@ use conclave_seal::keyring::rotation::DomainKeyEpochs;
 use conclave_store::Kind;
 use futures::future::join_all;
 
+use crate::ceremony::recovering::ALONE;
 use crate::hosted::Hosted;
 use crate::node::Node;
 use crate::peer;
@@ -46,6 +47,7 @@ pub(crate) fn of_this_node(node: &Node, hosted: &Hosted) -> NodeStatusResponse {
             Standing::Proven if replica.log_room != Room::Enough => {
                 "its disk is full: the Raft log waits for room".to_owned()
             }
+            Standing::Proven if hosted.awaits_members() => ALONE.to_owned(),
             Standing::Proven if hosted.is_open() => String::new(),
             Standing::Proven => detail,
             standing if detail.is_empty() || hosted.is_open() => standing.to_string(),
@@ -130,6 +132,13 @@ pub(crate) async fn gather(node: &Arc<Node>, local_only: bool) -> StatusResponse
             enrolment_key: Vec::new(),
         };
         known.push((member, "learner"));
+    }
+    if hosted.awaits_members() {
+        // The members on record are those of the group that was lost.
+        known.retain(|(member, _)| member.name == node.name);
+        for (member, role) in &mut known {
+            (member.raft_id, *role) = (own.raft_id, "recovered");
+        }
     }
     known.retain(|(member, _)| !local_only || member.name == node.name);
     let asking = known.into_iter().map(|(member, role)| {

@@ -147,6 +147,19 @@ impl State {
         self.advance(log_index)
     }
 
+    /// Goes on at a log entry far ahead, with nothing in between: how a state is taken out of a log
+    /// that others may have continued. `log_index` must be one that no log of the domain ever reached.
+    ///
+    /// # Errors
+    /// [`Fatal::OutOfOrder`] if it is not ahead.
+    pub fn skip_to(&mut self, log_index: u64) -> Result<(), Fatal> {
+        if log_index <= self.applied.0 {
+            return Err(Fatal::OutOfOrder { index: log_index, applied: self.applied.0 });
+        }
+        self.applied = LogIndex(log_index);
+        Ok(())
+    }
+
     fn advance(&mut self, log_index: u64) -> Result<(), Fatal> {
         if self.applied.0.checked_add(1) != Some(log_index) {
             return Err(Fatal::OutOfOrder { index: log_index, applied: self.applied.0 });

@@ -12,4 +12,5 @@ pub(crate) mod pki;
 pub(crate) mod principal;
 pub(crate) mod random;
 pub(crate) mod re_encrypt;
+pub(crate) mod recover;
 pub(crate) mod status;

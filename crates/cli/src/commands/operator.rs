@@ -51,8 +51,9 @@ pub(crate) enum OperatorCommand {
     RotateRoot,
     /// Make new operator shares in place of the present ones, k of which it takes.
     Deal(DealArgs),
-    /// Open one node with operator shares alone, when no node's share can be had. Then deal anew:
-    /// `conclave operator rotate-root`.
+    /// Open one node with operator shares alone, when no node's share can be had; then deal anew with
+    /// `conclave operator rotate-root`. A node that was made by `conclave recover begin` becomes the
+    /// domain's only member with it.
     Recover {
         /// A file with one share; repeat for k of them.
         #[arg(long = "share-file", value_name = "FILE", required = true)]
@@ -119,15 +120,20 @@ pub(crate) async fn run(app: &App, command: OperatorCommand) -> Result<(), CliEr
         OperatorCommand::Recover { share_files } => {
             let request = RecoverRequest { operator_shares: read_shares(&share_files)? };
             let reply = app.wait("recovering", client.recover(request)).await?;
-            let RecoverResponse { state, share_epoch } = &reply.value;
-            let json = json!({ "state": state, "share_epoch": share_epoch });
+            let RecoverResponse { state, share_epoch, alone } = &reply.value;
+            let json = json!({ "state": state, "share_epoch": share_epoch, "alone": alone });
+            let next = match alone {
+                true => {
+                    "It is the only member now, under a new root key.\nNext: `conclave node add` \
+                     grows the domain again, and `conclave audit verify` checks its history"
+                }
+                false => {
+                    "Next: `conclave operator rotate-root` deals new shares to all nodes, each under \
+                     the seal it is configured with"
+                }
+            };
             app.show(&with_meta(json, &reply), |out| {
-                writeln!(
-                    out,
-                    "{}: {state}\nNext: `conclave operator rotate-root` deals new shares to all \
-                     nodes, each under the seal it is configured with",
-                    reply.endpoint
-                )
+                writeln!(out, "{}: {state}\n{next}", reply.endpoint)
             })
         }
         OperatorCommand::RotateRoot => {

@@ -226,6 +226,19 @@ impl Applied {
         }
     }
 
+    /// Goes on as another group, whose log begins after `at`; see [`State::skip_to`].
+    pub(crate) fn continue_at(
+        &self,
+        at: LogId,
+        membership: StoredMembership,
+    ) -> Result<(), ApplyError> {
+        let mut content = self.content.write().expect(UNPOISONED);
+        content.state.skip_to(at.index)?;
+        content.last_applied = Some(at);
+        content.membership = membership;
+        Ok(())
+    }
+
     /// Fills the index from a snapshot's records, before anyone reads.
     pub(crate) fn fill(
         &self,

@@ -18,6 +18,7 @@ mod record;
 mod sector;
 mod segment;
 mod supply;
+mod unchanged;
 mod writer;
 
 use std::fmt::Debug;

@@ -47,7 +47,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
 }
 
 impl SnapshotStore {
-    fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
+    /// Writes a snapshot of what is applied, durably.
+    pub(crate) fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
         let _alone = self.alone();
         let unnamed = self.dir.join(BUILDING);
         self.build_at(&unnamed, applied).inspect_err(|_| {

@@ -78,8 +78,9 @@ pub(crate) struct SnapshotStore {
     working: Mutex<()>,
 }
 
+/// A snapshot file that was checked.
 #[derive(Clone)]
-struct Current {
+pub(crate) struct Current {
     meta: SnapshotMeta,
     path: PathBuf,
     bytes: u64,
@@ -127,6 +128,17 @@ impl SnapshotStore {
         Ok((store, Some(restored)))
     }
 
+    /// To check and read files that lie elsewhere. It has no folder.
+    pub(crate) fn over(config: &ReplicaConfig) -> Self {
+        Self {
+            dir: PathBuf::new(),
+            domain_id: config.domain_id,
+            segment_bytes: config.segment_bytes,
+            current: Mutex::default(),
+            working: Mutex::default(),
+        }
+    }
+
     /// The snapshot that counts, opened.
     pub(crate) fn get(&self) -> Result<Option<Snapshot>, SnapshotError> {
         self.current().as_ref().map(Current::open).transpose()
@@ -144,7 +156,7 @@ impl SnapshotStore {
     }
 
     /// The whole file is as it was written and makes a state.
-    fn check(&self, path: &Path) -> Result<(Restored, Current), SnapshotError> {
+    pub(crate) fn check(&self, path: &Path) -> Result<(Restored, Current), SnapshotError> {
         let mut records = self.records_of(path)?;
         for record in &mut records {
             record?;
@@ -165,7 +177,7 @@ impl SnapshotStore {
         Ok((Restored { state, last_applied, membership }, current))
     }
 
-    fn records_of(&self, path: &Path) -> Result<Records, SnapshotError> {
+    pub(crate) fn records_of(&self, path: &Path) -> Result<Records, SnapshotError> {
         Ok(Records {
             path: path.to_owned(),
             reader: Some(SnapshotReader::open(path)?),
@@ -208,7 +220,7 @@ impl SnapshotStore {
     }
 }
 
-fn index_of(path: &Path) -> Option<u64> {
+pub(crate) fn index_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     u64::from_str_radix(name.strip_suffix(".snap")?, 16).ok()
 }

@@ -178,7 +178,7 @@ impl Cluster for ClusterApi {
         let hosted = self.0.require_hosted()?;
         throttle::limit(&self.0, &self.0.unseals, &caller.principal)?;
         let shares = zeroize::Zeroizing::new(request.into_inner().operator_shares);
-        let recovered = operators::recover(&hosted, &caller, &shares).await?;
+        let recovered = operators::recover(&self.0, &hosted, &caller, &shares).await?;
         self.0.unseals.put_back(&caller.principal, Instant::now());
         Ok(Response::new(recovered))
     }

@@ -266,7 +266,7 @@ impl Order<'_> {
     }
 
     /// This node dealt the root key, so it need not ask for it.
-    async fn adopt(&self, dealt: &Dealing, index: u64) {
+    pub(crate) async fn adopt(&self, dealt: &Dealing, index: u64) {
         let hosted = self.hosted;
         if hosted.replica.wait_applied(index, Instant::now() + STEP_TIMEOUT).await.is_err() {
             return;
@@ -311,7 +311,10 @@ pub(crate) fn ground(hosted: &Hosted) -> Result<(Ground, Guards), Status> {
 }
 
 /// A public record and its guard, from one reading.
-fn read(view: &impl View, kind: Kind) -> Result<(Arc<[u8]>, Option<GuardDigest>), Status> {
+pub(crate) fn read(
+    view: &impl View,
+    kind: Kind,
+) -> Result<(Arc<[u8]>, Option<GuardDigest>), Status> {
     let id = RecordId::singleton(kind);
     let blob = view.blob(&id).ok().flatten();
     blob.map(|blob| (blob, view.guard(&id)))

@@ -30,7 +30,7 @@ use crate::peer;
 /// Nodes added in one change.
 const ADDED_MAX: usize = 8;
 /// Names of removed nodes remembered; the oldest fall out.
-const FORMER_MAX: usize = 1_024;
+pub(crate) const FORMER_MAX: usize = 1_024;
 /// How long learners may take to catch up, segments included.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
 /// What a removed node says of itself.

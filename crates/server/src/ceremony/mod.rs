@@ -9,6 +9,7 @@ pub(crate) mod exchange;
 pub(crate) mod founding;
 pub(crate) mod members;
 pub(crate) mod operators;
+pub(crate) mod recovering;
 pub(crate) mod rooting;
 pub(crate) mod storing;
 pub(crate) mod tending;

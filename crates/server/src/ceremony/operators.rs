@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::audited::{Happened, note_or_later};
 use crate::ceremony::dealing::{Change, Order};
 use crate::ceremony::effects::open;
+use crate::ceremony::recovering::deal_alone;
 use crate::ceremony::rooting::missing;
 use crate::hosted::Hosted;
 use crate::meta::{invalid, precondition, unavailable};
@@ -112,8 +113,10 @@ pub(crate) async fn commit(
     Ok(RotateRootResponse { share_epoch: epoch.0, missing: missing(hosted) })
 }
 
-/// Opens this node with the operators' key alone. The shares are the authority.
+/// Opens this node with the operators' key alone. The shares are the authority. A node that leads a
+/// recovered domain becomes its only member with that, under a new root key.
 pub(crate) async fn recover(
+    node: &Arc<Node>,
     hosted: &Arc<Hosted>,
     caller: &Caller,
     shares: &[String],
@@ -146,9 +149,17 @@ pub(crate) async fn recover(
     if !hosted.is_open() {
         return Err(unavailable(format!("it does not open: {}", hosted.detail())));
     }
-    info!("recovered: deal a new root key to the nodes next");
     hosted.news.notify_one();
-    Ok(RecoverResponse { state: hosted.state().as_str().to_owned(), share_epoch: number.0 })
+    let alone = hosted.awaits_members();
+    let share_epoch = match alone {
+        true => deal_alone(node, hosted, caller).await?,
+        false => {
+            info!("recovered: deal a new root key to the nodes next");
+            number
+        }
+    };
+    let state = hosted.state().as_str().to_owned();
+    Ok(RecoverResponse { state, share_epoch: share_epoch.0, alone })
 }
 
 /// The operator key that these shares make. None of them is kept.
