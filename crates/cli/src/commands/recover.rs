@@ -173,6 +173,7 @@ fn to_text(stated: &Statement) -> String {
 fn to_json(stated: &Statement) -> Value {
     json!({
         "domain": stated.domain,
+        "audit_origin": stated.origin,
         "domain_id": hex::encode(stated.domain_id),
         "members": stated.members,
         "raft_id": Some(stated.raft_id).filter(|id| *id != 0),

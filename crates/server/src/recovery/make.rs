@@ -32,6 +32,12 @@ pub async fn begin(from: &From, stated: &Statement, config: &Path) -> Result<Mad
     let now = SystemTime::now();
     let material = TlsMaterial::load(&config.tls, &[Kind::Node], now)?;
     let name = material.identity().name().to_owned();
+    let cluster = material.identity().cluster().to_string();
+    if !conclave_audit::Origin::new(&cluster, &stated.domain)
+        .is_ok_and(|origin| origin.as_str() == stated.origin)
+    {
+        return Err(RecoverError::OtherCluster { origin: stated.origin.clone(), cluster });
+    }
     let found = Found::open(from)?;
     let folder = Folder::open(&config.data_dir)?;
     folder.clear_unfinished()?;

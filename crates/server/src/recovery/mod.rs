@@ -10,7 +10,8 @@ mod make;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use conclave_proto::record::{Domain, Members};
+use conclave_audit::VerifierKey;
+use conclave_proto::record::{Domain, Members, PublicKeys};
 use conclave_replica::recovery::{self, Holding, Source};
 use conclave_seal::{OperatorKeyRecord, ShareEpochs};
 use conclave_store::{Kind, RecordId};
@@ -43,6 +44,8 @@ pub struct Statement {
     pub domain_id: [u8; 16],
     /// Its name; empty if it was not founded.
     pub domain: String,
+    /// Its audit log's origin, which names cluster and domain.
+    pub origin: String,
     /// The Raft id that the disk was used under; 0 for a snapshot.
     pub raft_id: u64,
     /// Log index of the snapshot, if there is one.
@@ -103,6 +106,16 @@ pub enum RecoverError {
         "the domain was never founded on this disk, or had not reached it: it lacks {0}; recover from another disk"
     )]
     NotFounded(&'static str),
+    /// The new node is of another cluster than the domain's audit log.
+    #[error(
+        "the domain's audit log is of {origin}, and the new node's certificate is of cluster {cluster}: use one of the same cluster's"
+    )]
+    OtherCluster {
+        /// What the audit key is for.
+        origin: String,
+        /// What the certificate says.
+        cluster: String,
+    },
     /// The new folder is not empty.
     #[error(
         "{path} is not empty; let data_dir in the configuration name a folder that is",
@@ -159,7 +172,12 @@ impl Found {
             .map_err(|_| unread("readable share epochs"))?;
         let operator = OperatorKeyRecord::parse(record(Kind::OperatorKey, "the operator key")?)
             .map_err(|_| unread("a readable operator key"))?;
+        let keys = PublicKeys::decode(record(Kind::PublicKeys, "the audit key")?.as_ref())
+            .map_err(|_| unread("a readable audit key"))?;
+        let key: VerifierKey =
+            keys.audit_verifier.parse().map_err(|_| unread("a readable audit key"))?;
         Ok(Statement {
+            origin: key.name().to_owned(),
             domain_id: holding.domain_id,
             domain: domain.name,
             raft_id: self.raft_id,
