@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use conclave_crypto::{Key, SystemEntropy};
 use conclave_proto::peer::NodeStatusRequest;
 use conclave_proto::record::SecretKey;
-use conclave_seal::{RaftId, SealState};
+use conclave_seal::{Effect, RaftId, SealState};
 use conclave_store::{BlobDigest, Kind, RecordId, View};
 use prost::Message;
 use tokio::sync::watch;
@@ -138,13 +138,12 @@ fn follow(hosted: &Arc<Hosted>, seen: &mut Seen) -> Result<(), crate::folder::Fo
     if epoch != seen.epoch
         && let Some(record) = hosted.share_epochs()
     {
-        let is_holder = record.is_holder(hosted.raft_id());
-        let was_open = hosted.is_open();
         let effects = hosted.seal().epochs_changed(record);
+        let lost_its_share = effects.iter().any(|effect| matches!(effect, Effect::DropKeyring));
         carry_out(hosted, effects)?;
         seen.epoch = epoch;
         hosted.news.notify_one();
-        if !is_holder && was_open {
+        if lost_its_share {
             warn!("this node holds no share any more: all keys wiped");
             hosted.wipe();
             let is_member = hosted.members().is_some_and(|members| {
