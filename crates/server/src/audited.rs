@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conclave_crypto::{HpkePublicKey, SystemEntropy};
+use conclave_kms::Caller;
 use conclave_proto::audit::{Entry, Outcome, Pair, SealedEntry};
 use conclave_proto::record::PublicKeys;
 use conclave_replica::{Decided, ProposeError};
@@ -42,6 +43,19 @@ pub(crate) struct Happened {
 }
 
 impl Happened {
+    /// What a caller ordered, or was refused.
+    pub(crate) fn by(caller: &Caller, action: &'static str, resources: Vec<String>) -> Self {
+        Self {
+            principal: caller.principal.clone(),
+            certificate_serial: caller.certificate_serial.clone(),
+            source_address: caller.source_address.clone(),
+            request_id: caller.request_id.as_str().to_owned(),
+            action,
+            resources,
+            ..Self::default()
+        }
+    }
+
     /// The audit entry, sealed as this node can.
     pub(crate) fn seal(&self, hosted: &Hosted, now_ms: u64) -> Result<SealedEntry, Status> {
         let entry = self.entry(&hosted.name, &hosted.region, now_ms);
@@ -135,6 +149,19 @@ pub(crate) async fn commit(
         }
     }
     Err(unavailable("the records this rests on kept changing; retry"))
+}
+
+/// Commits writes that were worked out from records as these guards have them. If one of those has
+/// changed nothing is committed, and the caller works it out anew or leaves it to whoever was first.
+pub(crate) async fn commit_once(
+    hosted: &Hosted,
+    happened: &Happened,
+    writes: &[(RecordId, Option<Vec<u8>>)],
+    guards: BTreeMap<RecordId, Option<GuardDigest>>,
+) -> Result<Revision, Status> {
+    let mut guards = Some(guards);
+    let once = || guards.take().ok_or_else(|| unavailable("a record changed in between; retry"));
+    commit(hosted, happened, writes, once).await
 }
 
 /// Commits an entry that rests on nothing.

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tracing::{debug, error, info};
 
-use crate::audited::{Happened, commit};
+use crate::audited::{Happened, commit_once};
 use crate::hosted::Hosted;
 use crate::listener::told_to;
 
@@ -207,8 +207,7 @@ async fn rotate(hosted: &Arc<Hosted>) -> Result<(), Status> {
         resources: vec![resource(change.epochs.current)],
         ..Happened::default()
     };
-    let guards = change.guards.into_iter().collect();
-    commit_once(hosted, &happened, &change.writes, guards).await?;
+    commit_once(hosted, &happened, &change.writes, change.guards).await?;
     info!(epoch = change.epochs.current, "a new domain key, since others could reach the old one");
     Ok(())
 }
@@ -245,15 +244,14 @@ async fn seal_again(hosted: &Arc<Hosted>, older: &[Older]) -> Result<(), Status>
         Ok::<_, Status>((writes, keyring.domain_keys_guard(), keyring.domain_key_epoch()))
     })?;
     let (writes, under, epoch) = sealed;
-    let mut guards = older.iter().map(|older| (older.id, older.guard)).collect::<Vec<_>>();
-    guards.push(under);
+    let guards = older.iter().map(|older| (older.id, older.guard)).chain([under]).collect();
     let happened = Happened {
         action: "ReSealRecords",
         resources: vec![resource(epoch)],
         parameters: vec![("count", older.len().to_string())],
         ..Happened::default()
     };
-    commit_once(hosted, &happened, &writes, guards).await
+    commit_once(hosted, &happened, &writes, guards).await.map(drop)
 }
 
 async fn retire(
@@ -278,31 +276,13 @@ async fn retire(
         resources: epochs.older.iter().filter(gone).map(|&epoch| resource(epoch)).collect(),
         ..Happened::default()
     };
-    let (guards, writes) = (change.guards.into_iter().collect(), change.writes);
-    commit_once(hosted, &happened, &writes, guards).await?;
+    commit_once(hosted, &happened, &change.writes, change.guards).await?;
     Ok(Next::Later)
 }
 
 /// How audit entries name a domain key.
 fn resource(epoch: u32) -> String {
     format!("domain-key/{epoch}")
-}
-
-type Guards = Vec<(conclave_store::RecordId, Option<conclave_store::GuardDigest>)>;
-
-/// Commits or does not: what was read is read again by the next step, not by an attempt of this.
-async fn commit_once(
-    hosted: &Arc<Hosted>,
-    happened: &Happened,
-    writes: &[conclave_seal::Write],
-    guards: Guards,
-) -> Result<(), Status> {
-    let mut guards = Some(guards);
-    let once = || match guards.take() {
-        Some(guards) => Ok(guards.into_iter().collect()),
-        None => Err(Status::aborted("a record changed meanwhile")),
-    };
-    commit(hosted, happened, writes, once).await.map(drop)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Status {

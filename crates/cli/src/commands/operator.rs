@@ -76,16 +76,8 @@ pub(crate) struct InitArgs {
     /// The account in ARNs: 12 digits.
     #[arg(long, default_value = "000000000000")]
     account: String,
-    /// How many operator shares to make, and how many of them unseal.
-    #[arg(long, value_name = "K-of-M", default_value = "3-of-5")]
-    shares: Shares,
-    /// The folder to write the shares to: operator-share-1 and so on.
-    #[arg(long, value_name = "DIR")]
-    shares_out: PathBuf,
-    /// Encrypt each share to an operator, by age: operator-share-1.age to the first recipient given, and so
-    /// on. One for each share, or none.
-    #[arg(long = "recipient", value_name = "age1…")]
-    recipients: Vec<Recipient>,
+    #[command(flatten)]
+    made: MadeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -93,10 +85,17 @@ pub(crate) struct DealArgs {
     /// A file with one of the present shares; repeat for k of them.
     #[arg(long = "share-file", value_name = "FILE", required = true)]
     share_files: Vec<PathBuf>,
+    #[command(flatten)]
+    made: MadeArgs,
+}
+
+/// The operator shares that are made.
+#[derive(Debug, Args)]
+struct MadeArgs {
     /// How many operator shares to make, and how many of them unseal.
     #[arg(long, value_name = "K-of-M", default_value = "3-of-5")]
     shares: Shares,
-    /// The folder to write the new shares to: operator-share-1 and so on.
+    /// The folder to write the shares to: operator-share-1 and so on.
     #[arg(long, value_name = "DIR")]
     shares_out: PathBuf,
     /// Encrypt each share to an operator, by age: operator-share-1.age to the first recipient given, and so
@@ -182,24 +181,24 @@ async fn rotate_domain_key(app: &App) -> Result<(), CliError> {
 /// The shares are on disk before anything is committed: a cluster whose operators hold nothing
 /// could never be opened again.
 async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliError> {
-    let paths = share_paths(&args.shares_out, args.shares, &args.recipients)?;
+    let paths = share_paths(&args.made)?;
 
     let request = PrepareInitRequest {
         members: args.members.iter().map(Member::to_proto).collect(),
         domain: args.domain.clone(),
         account: args.account.clone(),
-        shares: args.shares.total,
-        threshold: args.shares.threshold,
+        shares: args.made.shares.total,
+        threshold: args.made.shares.threshold,
     };
     let mut prepared = app.wait("preparing", client.prepare_init(request)).await?.value;
-    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.recipients)?;
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.made.recipients)?;
 
     let commit = client.commit_init(CommitInitRequest { init_id: prepared.init_id });
     let reply = match app.wait("founding", commit).await {
         Ok(reply) => reply,
-        Err(error) => return Err(explain_commit(app, error, &args.shares_out)),
+        Err(error) => return Err(explain_commit(app, error, &args.made.shares_out)),
     };
-    let Shares { threshold, total } = args.shares;
+    let Shares { threshold, total } = args.made.shares;
     let key = &reply.value.audit_verifier_key;
     let json = json!({
         "audit_verifier_key": key,
@@ -208,7 +207,7 @@ async fn init(app: &App, client: &Client, args: &InitArgs) -> Result<(), CliErro
         "share_threshold": threshold,
     });
     app.show(&with_meta(json, &reply), |out| {
-        let folder = args.shares_out.display();
+        let folder = args.made.shares_out.display();
         writeln!(out, "The cluster is founded. {} is its first operator.", reply.value.principal)?;
         writeln!(out, "\nThe audit log's verifier key; keep it where the cluster cannot reach:")?;
         writeln!(out, "  export CONCLAVE_AUDIT_KEY='{key}'")?;
@@ -241,14 +240,14 @@ fn explain_commit(app: &App, error: ClientError, folder: &Path) -> CliError {
 
 /// The new shares are on disk before they count, as at the founding.
 async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliError> {
-    let paths = share_paths(&args.shares_out, args.shares, &args.recipients)?;
+    let paths = share_paths(&args.made)?;
     let request = PrepareOperatorSharesRequest {
         operator_shares: read_shares(&args.share_files)?,
-        shares: args.shares.total,
-        threshold: args.shares.threshold,
+        shares: args.made.shares.total,
+        threshold: args.made.shares.threshold,
     };
     let mut prepared = app.wait("preparing", client.prepare_operator_shares(request)).await?.value;
-    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.recipients)?;
+    write_shares(&paths, std::mem::take(&mut prepared.operator_shares), &args.made.recipients)?;
 
     let commit = client.commit_operator_shares(CommitOperatorSharesRequest { id: prepared.id });
     let reply = match app.wait("dealing", commit).await {
@@ -257,7 +256,7 @@ async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliErro
             app.say(&format!(
                 "Keep the old shares and those in {} until `conclave status` tells: at operator \
                  generation {} the new ones count, else delete them and try again.",
-                args.shares_out.display(),
+                args.made.shares_out.display(),
                 prepared.generation
             ));
             return Err(error.into());
@@ -265,7 +264,7 @@ async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliErro
     };
     let RotateRootResponse { share_epoch, missing } = &reply.value;
     let generation = prepared.generation;
-    let Shares { threshold, total } = args.shares;
+    let Shares { threshold, total } = args.made.shares;
     let json = json!({
         "operator_generation": generation,
         "shares": paths,
@@ -274,7 +273,7 @@ async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliErro
         "missing": missing,
     });
     app.show(&with_meta(json, &reply), |out| {
-        let folder = args.shares_out.display();
+        let folder = args.made.shares_out.display();
         writeln!(
             out,
             "The operator shares of generation {generation} are in {folder}, any {threshold} of \
@@ -293,11 +292,8 @@ async fn deal(app: &App, client: &Client, args: &DealArgs) -> Result<(), CliErro
 }
 
 /// Where shares are to be written. None of the files may be there.
-fn share_paths(
-    folder: &Path,
-    shares: Shares,
-    recipients: &[Recipient],
-) -> Result<Vec<PathBuf>, CliError> {
+fn share_paths(made: &MadeArgs) -> Result<Vec<PathBuf>, CliError> {
+    let MadeArgs { shares, shares_out: folder, recipients } = made;
     let given = recipients.len();
     if given != 0 && u32::try_from(given) != Ok(shares.total) {
         return Err(CliError::Usage(format!(

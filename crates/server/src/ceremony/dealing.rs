@@ -68,6 +68,20 @@ pub(crate) struct Change {
     pub(crate) operators: Option<NewOperators>,
 }
 
+impl Change {
+    /// A dealing to the members there are.
+    pub(crate) fn of_no_member(members: Members, members_read: Option<GuardDigest>) -> Self {
+        Self {
+            members,
+            members_read,
+            changes_voters: false,
+            must_store: Vec::new(),
+            left_out: false,
+            operators: None,
+        }
+    }
+}
+
 impl Order<'_> {
     /// Commits one step: authorised as the operator's, audited, with its writes.
     pub(crate) async fn record(
@@ -236,16 +250,9 @@ impl Order<'_> {
             .replica
             .now_ms()
             .ok_or_else(|| unavailable("cluster time is not known yet; retry"))?;
-        let happened = Happened {
-            principal: self.caller.principal.clone(),
-            certificate_serial: self.caller.certificate_serial.clone(),
-            source_address: self.caller.source_address.clone(),
-            request_id: self.caller.request_id.as_str().to_owned(),
-            action: "ChangeMembers",
-            resources: names.iter().map(|&name| name.to_owned()).collect(),
-            parameters,
-            refused: String::new(),
-        };
+        let resources = names.iter().map(|&name| name.to_owned()).collect();
+        let happened =
+            Happened { parameters, ..Happened::by(self.caller, "ChangeMembers", resources) };
         let mut admissions: Admissions = hosted.admissions();
         admissions.admissions.retain(|admission| {
             admission.member.as_ref().is_some_and(|member| !names.contains(&member.name.as_str()))

@@ -175,15 +175,8 @@ pub(crate) async fn commit(
 
     let deadline = Instant::now() + COMMIT_TIMEOUT;
     let now_ms = wait_for_time(&hosted, deadline).await?;
-    let happened = Happened {
-        principal: caller.principal.clone(),
-        certificate_serial: caller.certificate_serial.clone(),
-        source_address: caller.source_address.clone(),
-        request_id: caller.request_id.as_str().to_owned(),
-        action: "Init",
-        resources: pending.founders.iter().map(|founder| founder.name.clone()).collect(),
-        ..Happened::default()
-    };
+    let founders = pending.founders.iter().map(|founder| founder.name.clone()).collect();
+    let happened = Happened::by(caller, "Init", founders);
     let entry = happened.entry(&node.name, &node.config.region, now_ms);
     let body = TxnBody {
         now_ms,

@@ -231,13 +231,6 @@ impl Order<'_> {
 
     /// A change of members takes a majority of the next ones, one of them open.
     fn members_change(next: Members, read: Option<GuardDigest>, must_store: Vec<RaftId>) -> Change {
-        Change {
-            members: next,
-            members_read: read,
-            changes_voters: true,
-            must_store,
-            left_out: false,
-            operators: None,
-        }
+        Change { changes_voters: true, must_store, ..Change::of_no_member(next, read) }
     }
 }

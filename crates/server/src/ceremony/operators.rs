@@ -101,14 +101,8 @@ pub(crate) async fn commit(
     })?;
     let order = Order { node, hosted, caller, action: AdminAction::DealOperatorShares };
     let (members, members_read) = order.members_as_read()?;
-    let change = Change {
-        members,
-        members_read,
-        changes_voters: false,
-        must_store: Vec::new(),
-        left_out: false,
-        operators: Some(prepared.operators),
-    };
+    let operators = Some(prepared.operators);
+    let change = Change { operators, ..Change::of_no_member(members, members_read) };
     let epoch = order.deal(change).await?;
     Ok(RotateRootResponse { share_epoch: epoch.0, missing: missing(hosted) })
 }
@@ -123,14 +117,8 @@ pub(crate) async fn recover(
 ) -> Result<RecoverResponse, Status> {
     let given = operator_key(hosted, shares);
     let happened = Happened {
-        principal: caller.principal.clone(),
-        certificate_serial: caller.certificate_serial.clone(),
-        source_address: caller.source_address.clone(),
-        request_id: caller.request_id.as_str().to_owned(),
-        action: "Recover",
-        resources: vec![hosted.name.clone()],
         refused: given.as_ref().err().map(|s| s.message().to_owned()).unwrap_or_default(),
-        ..Happened::default()
+        ..Happened::by(caller, "Recover", vec![hosted.name.clone()])
     };
     note_or_later(hosted, happened).await?;
     let operator = given?;

@@ -20,8 +20,8 @@ use prost::Message;
 use tonic::Status;
 use tracing::{info, warn};
 
-use crate::audited::{Happened, commit};
-use crate::ceremony::dealing::{Guards, Order, ground, read};
+use crate::audited::{Happened, commit_once};
+use crate::ceremony::dealing::{Order, ground, read};
 use crate::ceremony::members::FORMER_MAX;
 use crate::ceremony::storing;
 use crate::hosted::Hosted;
@@ -51,7 +51,7 @@ pub(crate) async fn deal_alone(
     reserving.insert(RecordId::singleton(Kind::ShareCounter), counted);
     let parameters = vec![("step", "deal".to_owned()), ("epoch", number.to_string())];
     let happened = happened(hosted, caller, parameters);
-    commit(hosted, &happened, &[reserve], once(reserving)).await?;
+    commit_once(hosted, &happened, &[reserve], reserving).await?;
 
     let member = Member {
         raft_id: hosted.raft_id().0,
@@ -83,7 +83,7 @@ pub(crate) async fn deal_alone(
     put(Kind::Members, alone(before, member).encode_to_vec());
     put(Kind::Admissions, Admissions::default().encode_to_vec());
     let happened = self::happened(hosted, caller, origin(hosted, number));
-    let revision = commit(hosted, &happened, &writes, once(guards)).await?;
+    let revision = commit_once(hosted, &happened, &writes, guards).await?;
     warn!(epoch = %number, "this node is the only member now, under a new root key");
     order.adopt(&dealt, revision.log_index.0).await;
     info!("grow the domain again with `conclave node add`");
@@ -119,20 +119,5 @@ fn origin(hosted: &Hosted, number: EpochNumber) -> Vec<(&'static str, String)> {
 }
 
 fn happened(hosted: &Hosted, caller: &Caller, parameters: Vec<(&'static str, String)>) -> Happened {
-    Happened {
-        principal: caller.principal.clone(),
-        certificate_serial: caller.certificate_serial.clone(),
-        source_address: caller.source_address.clone(),
-        request_id: caller.request_id.as_str().to_owned(),
-        action: "RecoverDomain",
-        resources: vec![hosted.name.clone()],
-        parameters,
-        refused: String::new(),
-    }
-}
-
-/// These guards, which what is committed was worked out from: a conflict ends it.
-fn once(guards: Guards) -> impl FnMut() -> Result<Guards, Status> {
-    let mut guards = Some(guards);
-    move || guards.take().ok_or_else(|| unavailable("a record changed in between; retry"))
+    Happened { parameters, ..Happened::by(caller, "RecoverDomain", vec![hosted.name.clone()]) }
 }

@@ -24,15 +24,7 @@ pub(crate) async fn rotate(
     let order = Order { node, hosted, caller, action: AdminAction::RotateRoot };
     order.record(BTreeMap::new(), Vec::new(), &[("step", "begin".to_owned())], &[]).await?;
     let (members, members_read) = order.members_as_read()?;
-    let change = Change {
-        members,
-        members_read,
-        changes_voters: false,
-        must_store: Vec::new(),
-        left_out: false,
-        operators: None,
-    };
-    let epoch = order.deal(change).await?;
+    let epoch = order.deal(Change::of_no_member(members, members_read)).await?;
     Ok(RotateRootResponse { share_epoch: epoch.0, missing: missing(hosted) })
 }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use conclave_crypto::SystemEntropy;
 use conclave_proto::peer::NodeStatusRequest;
 use conclave_seal::members::recipients;
-use conclave_seal::{RaftId, SealKind, SealState, ShareEpoch, Write, dealing};
+use conclave_seal::{RaftId, SealKind, SealState, ShareEpoch, dealing};
 use futures::future::join_all;
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::{debug, error, info};
 
-use crate::audited::{Happened, commit};
-use crate::ceremony::dealing::{Guards, ground};
+use crate::audited::{Happened, commit_once};
+use crate::ceremony::dealing::ground;
 use crate::ceremony::effects::carry_out;
 use crate::ceremony::exchange::ask_all;
 use crate::ceremony::storing;
@@ -105,7 +105,7 @@ async fn acknowledge(hosted: &Arc<Hosted>) -> Result<(), Status> {
             parameters: vec![("epoch", number.to_string()), ("seal", kind.as_str().to_owned())],
             ..Happened::default()
         };
-        return commit_once(hosted, happened, vec![write], guards).await;
+        return commit_once(hosted, &happened, &[write], guards).await.map(drop);
     }
     Ok(())
 }
@@ -153,22 +153,7 @@ async fn complete(hosted: &Arc<Hosted>) -> Result<(), Status> {
         parameters: vec![("epoch", number.to_string())],
         ..Happened::default()
     };
-    commit_once(hosted, happened, writes, guards).await?;
+    commit_once(hosted, &happened, &writes, guards).await?;
     info!(epoch = %number, "the pending dealing is complete: older shares and root keys go");
     Ok(())
-}
-
-/// Commits writes that were worked out from the records as guarded; whoever was first wins.
-async fn commit_once(
-    hosted: &Arc<Hosted>,
-    happened: Happened,
-    writes: Vec<Write>,
-    guards: Guards,
-) -> Result<(), Status> {
-    let mut tried = false;
-    let once = || match std::mem::replace(&mut tried, true) {
-        false => Ok(guards.clone()),
-        true => Err(Status::aborted("a record changed in between")),
-    };
-    commit(hosted, &happened, &writes, once).await.map(drop)
 }

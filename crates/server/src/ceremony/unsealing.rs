@@ -55,14 +55,9 @@ pub(crate) async fn unseal(
     hosted.news.notify_one();
     let after = hosted.state();
     let happened = Happened {
-        principal: caller.principal.clone(),
-        certificate_serial: caller.certificate_serial.clone(),
-        source_address: caller.source_address.clone(),
-        request_id: caller.request_id.as_str().to_owned(),
-        action: "Unseal",
-        resources: vec![hosted.name.clone()],
         parameters: vec![("state", after.as_str().to_owned())],
         refused: refused.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ..Happened::by(caller, "Unseal", vec![hosted.name.clone()])
     };
     if refused.is_some() || before != after {
         note_or_later(hosted, happened).await?;
@@ -119,14 +114,6 @@ pub(crate) async fn seal(
     hosted.wipe_by_order();
     // The audit entry names who it was; the log, readable to others, only which certificate.
     warn!(certificate_serial = caller.certificate_serial, "sealed by order: all keys wiped");
-    let happened = Happened {
-        principal: caller.principal.clone(),
-        certificate_serial: caller.certificate_serial.clone(),
-        source_address: caller.source_address.clone(),
-        request_id: caller.request_id.as_str().to_owned(),
-        action: "SealNode",
-        resources: vec![hosted.name.clone()],
-        ..Happened::default()
-    };
+    let happened = Happened::by(caller, "SealNode", vec![hosted.name.clone()]);
     note_or_later(hosted, happened).await
 }
