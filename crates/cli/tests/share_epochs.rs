@@ -122,7 +122,7 @@ fn a_member_that_is_left_out_is_sealed_until_it_is_dealt_to_again() {
     wait_for("n3 to know that it was left out", LONG, || {
         let status = cluster.own_status("n3")?;
         let detail = status["detail"].as_str()?.to_owned();
-        (status["state"] == "sealed" && detail.contains("share")).then_some(())
+        (status["state"] == "sealed" && detail.contains("holds no share")).then_some(())
     });
     assert!(!cluster.enter_shares("n3", &[1, 2, 3]).status.success());
     let rotated = rotate(&cluster);

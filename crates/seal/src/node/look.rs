@@ -108,7 +108,7 @@ impl NodeSeal {
                 "has a share of a later epoch: catching up, or not a voter yet".to_owned()
             }
             (SealState::Sealed, None) if !epochs.is_holder(self.me) => {
-                "holds no share: not a member yet".to_owned()
+                "holds no share: not a member yet, or left out of the newest dealing".to_owned()
             }
             (SealState::Sealed, None) => {
                 format!("lacks its share of epoch {newest}: enrol the node anew")
