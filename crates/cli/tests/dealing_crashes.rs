@@ -2,7 +2,7 @@
 //! afterwards, with one share epoch once nothing is pending, and nothing is lost.
 //!
 //! The nodes have tokens, so that they open by themselves. `CONCLAVE_DEALING_CRASHES` says how many
-//! steps of those listed are taken (all: 27).
+//! steps of those listed are taken (all: 26).
 
 #![allow(
     clippy::unwrap_used,
