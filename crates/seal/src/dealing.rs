@@ -78,7 +78,6 @@ pub struct Dealing {
     pub root: Key,
     /// Every member's share.
     pub deliveries: Vec<Delivery>,
-    rests_on: ShareEpochs,
     ground: Ground,
     extra: Vec<Write>,
 }
@@ -148,7 +147,6 @@ pub fn plan(
     }
     let domain = keyring.domain();
     let root = Key::generate(entropy);
-    let rests_on = ground.epochs.clone();
     let mut ground = ground.clone();
     let mut extra = Vec::new();
 
@@ -177,15 +175,10 @@ pub fn plan(
         None => keyring.node_seal_root().ok_or(PlanError::NoNodeSeal)?,
     };
     let deliveries = deliver(seal, domain, number, members, &shares, entropy)?;
-    Ok(Dealing { epoch, root, deliveries, rests_on, ground, extra })
+    Ok(Dealing { epoch, root, deliveries, ground, extra })
 }
 
 impl Dealing {
-    /// Whether these are still the dealings it was planned on.
-    pub fn rests_on(&self, epochs: &ShareEpochs) -> bool {
-        self.rests_on == *epochs
-    }
-
     /// What to commit once the members in `acknowledged` have stored their shares. Complete if that
     /// is all of them, or if whoever is missing is `left_out` and enrols anew; else pending.
     ///

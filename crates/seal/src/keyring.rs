@@ -87,6 +87,7 @@ impl Keyring {
     /// Whether all domain keys that the record wraps are here.
     fn covers(&self, keys: &record::DomainKeys) -> bool {
         keys.current == self.current
+            && keys.wraps.iter().any(|wrap| wrap.epoch == keys.current)
             && keys.wraps.iter().all(|wrap| self.domain_keys.contains_key(&wrap.epoch))
     }
 

@@ -95,13 +95,20 @@ struct Node {
     unsealed: bool,
 }
 
+/// A dealing that is planned, what it was planned on, and who has answered.
+struct Plan {
+    dealing: Dealing,
+    rests_on: ShareEpochs,
+    acks: BTreeSet<u64>,
+}
+
 struct World {
     stage: Stage,
     nodes: BTreeMap<u64, Node>,
     log: Vec<ShareEpochs>,
     roots: BTreeMap<EpochNumber, Key>,
     counter: Vec<u8>,
-    plan: Option<(Dealing, BTreeSet<u64>)>,
+    plan: Option<Plan>,
     messages: Vec<(u64, peer::StoreShareRequest)>,
     entropy: SeededEntropy,
 }
@@ -150,7 +157,7 @@ impl World {
                 if let Some((to, request)) = self.take(message) {
                     let stored = self.deliver(to, &request);
                     let number = ShareEpoch::parse(&request.plan).unwrap().number;
-                    if let Some((dealing, acks)) = &mut self.plan
+                    if let Some(Plan { dealing, acks, .. }) = &mut self.plan
                         && stored
                         && !ack_lost
                         && dealing.epoch.number == number
@@ -205,7 +212,8 @@ impl World {
             dealing::plan(keyring, &ground, number, &members, None, &mut self.entropy).unwrap();
         let requests = dealing.deliveries.iter();
         self.messages.extend(requests.map(|d| (d.to.0, d.to_request(&dealing.epoch))));
-        self.plan = Some((dealing, BTreeSet::new()));
+        let rests_on = self.epochs().clone();
+        self.plan = Some(Plan { dealing, rests_on, acks: BTreeSet::new() });
     }
 
     /// Whether the node stored it, and so would acknowledge.
@@ -242,16 +250,17 @@ impl World {
 
     /// A plan rests on the records as they were: whatever was committed since makes it void.
     fn commit(&mut self) {
-        let Some((dealing, acks)) = self.plan.take() else { return };
+        let Some(plan) = self.plan.take() else { return };
+        let Plan { dealing, rests_on, acks } = &plan;
         let acknowledged = acks.iter().map(|id| (RaftId(*id), SealKind::Operator)).collect();
-        let is_current = dealing.rests_on(self.epochs());
+        let is_current = rests_on == self.epochs();
         match dealing.writes(&acknowledged, false) {
             Ok(writes) if is_current => {
                 self.roots.insert(dealing.epoch.number, dealing.root.duplicate());
                 self.write(writes);
             }
             Ok(_) => {}
-            Err(_) => self.plan = Some((dealing, acks)),
+            Err(_) => self.plan = Some(plan),
         }
     }
 
@@ -291,8 +300,8 @@ impl World {
                 assert!(disk.contains_key(&epoch.number), "a holder lost its share: {holder:?}");
             }
         }
-        if let Some((dealing, acks)) = &self.plan {
-            for id in acks.iter().filter(|_| dealing.rests_on(committed)) {
+        if let Some(Plan { dealing, rests_on, acks }) = &self.plan {
+            for id in acks.iter().filter(|_| rests_on == committed) {
                 assert!(self.nodes[id].disk.contains_key(&dealing.epoch.number));
             }
         }
