@@ -33,6 +33,11 @@ pub const FRAME_OVERHEAD: usize = 4 + 4;
 /// Most bytes of a payload: the sealed entry and, generously, the step's own fields.
 pub const MAX_PAYLOAD: usize = MAX_SEALED + 1024;
 
+/// How often each byte after an unreadable frame may be summed, all in all, in the search for readable
+/// ones; and how many bytes in any case, since a short end can have a long false length or two.
+const LOOKS_PER_BYTE: usize = 8;
+const LOOKS_MIN: usize = 64 * MAX_PAYLOAD;
+
 /// What a segment file says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -181,13 +186,27 @@ fn decode_step(payload: &[u8]) -> Option<Step> {
     (sound && step.encode_to_vec() == payload).then_some(step)
 }
 
-/// Whether a frame of a later step stands anywhere in `bytes`. Slow where it has to look far, but
-/// it looks only once a frame could not be read.
+/// Whether a frame of a later step stands anywhere in `bytes`; also if that took too much work to find
+/// out. It looks only once a frame could not be read.
+///
+/// Any four bytes that read as a length have up to [`MAX_PAYLOAD`] bytes summed. Zeroes and what is
+/// left of sealed entries hold few such: only bytes that somebody chose come to more than
+/// [`LOOKS_PER_BYTE`], and whoever chose them did not merely cut a write short.
 fn readable_after(bytes: &[u8], index: u64) -> bool {
-    (0..bytes.len()).any(|start| {
-        let step = frame_payload(&bytes[start..]).ok().and_then(decode_step);
-        step.is_some_and(|step| step.index > index)
-    })
+    let mut left = LOOKS_MIN + LOOKS_PER_BYTE * bytes.len();
+    for start in 0..bytes.len() {
+        let found = frame_payload(&bytes[start..]);
+        if matches!(found, Ok(payload) if decode_step(payload).is_some_and(|step| step.index > index))
+        {
+            return true;
+        }
+        if matches!(found, Ok(_) | Err(Reason::Checksum)) {
+            let summed = be_u32(&bytes[start..start + 4]) as usize;
+            let Some(rest) = left.checked_sub(summed) else { return true };
+            left = rest;
+        }
+    }
+    false
 }
 
 fn be_u32(bytes: &[u8]) -> u32 {

@@ -113,6 +113,20 @@ fn every_cut_is_torn() {
     }
 }
 
+/// An end in which every third byte begins what reads as a long frame: no cut write leaves that. The
+/// search for readable frames takes it for damage at once, where summing each of them takes minutes.
+#[test]
+fn an_end_full_of_false_lengths_is_damage_and_found_in_linear_time() {
+    let (mut bytes, ends) = file(2, 3);
+    bytes.extend([0xff, 0, 0].iter().cycle().take(64 << 20));
+    let (steps, end) = read(&bytes).unwrap();
+    assert_eq!(steps.len(), 3);
+    assert!(
+        matches!(end, Err(Fault::Damage { offset, index: 5, .. }) if offset == ends[2]),
+        "{end:?}"
+    );
+}
+
 /// One bit anywhere: never other content, and damage wherever something readable follows.
 #[test]
 fn every_bit_flip_is_found() {
