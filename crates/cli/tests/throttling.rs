@@ -5,7 +5,6 @@
 mod harness;
 
 use std::fmt::Write;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use conclave_proto::v1::cluster_client::ClusterClient;
@@ -28,7 +27,7 @@ fn a_principal_over_its_rate_is_throttled_counted_and_summed_up() {
     let mut cluster = Cluster::start(1);
     let key = json(cluster.cli().args(["--output", "json", "key", "create"])).unwrap();
     let key = key["key_id"].as_str().unwrap().to_owned();
-    let probe = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    let probe = harness::address();
     configure(
         &cluster,
         &format!(

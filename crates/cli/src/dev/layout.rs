@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,6 +11,7 @@ use conclave_pki::{
 };
 use serde_json::json;
 
+use super::ports::Ports;
 use super::tokens::{DevSeal, SoftHsm};
 use crate::error::CliError;
 
@@ -42,6 +42,8 @@ pub(super) struct Layout {
     dir: PathBuf,
     staging: PathBuf,
     audit_key: std::sync::OnceLock<String>,
+    /// The nodes' own while this lives, whether they run or not.
+    _ports: Ports,
     /// Removes a temporary folder at the end.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -96,9 +98,9 @@ impl Layout {
             write_private(&pki.join(format!("{name}.key")), issued.key_pem.expose().as_bytes())?;
         }
 
-        let ports = free_ports(usize::from(nodes) * 2)?;
+        let ports = Ports::claim(usize::from(nodes) * 2).map_err(CliError::Runtime)?;
         let mut plans = Vec::new();
-        for (number, pair) in (1..=nodes).zip(ports.chunks_exact(2)) {
+        for (number, pair) in (1..=nodes).zip(ports.numbers.chunks_exact(2)) {
             let name = format!("n{number}");
             let folder = dir.join(&name);
             fs::create_dir_all(&folder).map_err(|error| file("create", &folder, error))?;
@@ -131,6 +133,7 @@ impl Layout {
             dir,
             staging,
             audit_key: std::sync::OnceLock::new(),
+            _ports: ports,
             _temporary: temporary,
         })
     }
@@ -229,18 +232,6 @@ fn configuration(plan: &NodePlan, snapshot_entries: Option<u64>) -> String {
         let _ = write!(text, "\n[raft]\nsnapshot_entries = {entries}\n");
     }
     text
-}
-
-/// Ports that are free now. Held together, so that no two are the same.
-fn free_ports(count: usize) -> Result<Vec<u16>, CliError> {
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
-    for _ in 0..count {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(CliError::Runtime)?;
-        ports.push(listener.local_addr().map_err(CliError::Runtime)?.port());
-        held.push(listener);
-    }
-    Ok(ports)
 }
 
 fn file(verb: &'static str, path: &Path, source: std::io::Error) -> CliError {

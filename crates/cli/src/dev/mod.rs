@@ -6,6 +6,9 @@
 mod found;
 mod layout;
 mod nodes;
+mod ports;
+#[cfg(test)]
+mod ports_tests;
 mod tokens;
 
 use std::path::PathBuf;

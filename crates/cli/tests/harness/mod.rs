@@ -10,6 +10,8 @@
 
 pub mod faults;
 pub mod load;
+#[path = "../../src/dev/ports.rs"]
+pub mod ports;
 pub mod softhsm;
 pub mod steady;
 pub mod tls;
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -331,6 +334,15 @@ pub fn count_from(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"))
 }
 
+/// An address on loopback that is the caller's until this process ends, whether it listens there or not.
+pub fn address() -> String {
+    static CLAIMED: Mutex<Vec<ports::Ports>> = Mutex::new(Vec::new());
+    let claimed = ports::Ports::claim(1).unwrap();
+    let address = format!("127.0.0.1:{}", claimed.numbers[0]);
+    CLAIMED.lock().unwrap().push(claimed);
+    address
+}
+
 /// Runs a command that must succeed, and gives what it printed.
 pub fn run(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap();
@@ -432,9 +444,7 @@ pub fn spare_node(pki: &Path, folder: &Path, id: &str) -> NodeInfo {
         .arg(pki)
         .arg("--out")
         .arg(folder));
-    // Held together, so that they differ.
-    let listeners = [(); 2].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    let [api, peer] = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+    let [api, peer] = [(); 2].map(|()| address());
     let config = folder.join("conclave.toml");
     std::fs::write(
         &config,
