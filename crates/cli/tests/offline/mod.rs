@@ -9,7 +9,7 @@
 )]
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use conclave_crypto::Key;
@@ -21,6 +21,7 @@ use conclave_seal::operator_share::OperatorShare;
 use conclave_seal::{Keyring, OperatorKey, ShareEpochs};
 use conclave_store::{Kind, RecordId, View};
 use prost::Message;
+use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::harness::{Cluster, LONG, run, wait_for};
@@ -37,37 +38,68 @@ impl PeerDialer for Nobody {
 
 /// The secrets of the domain, each by what it is, from the folder of `node`, which does not run.
 pub fn every_secret(cluster: &Cluster, node: &str) -> Vec<Marker> {
-    let texts: Vec<String> =
-        (1..=5).map(|number| fs::read_to_string(cluster.share_file(number)).unwrap()).collect();
-    let raft_id = cluster.status().unwrap()["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|status| status["id"] == node)
-        .and_then(|status| status["raft_id"].as_u64())
-        .unwrap();
+    let shares: Vec<PathBuf> = (1..=5).map(|number| cluster.share_file(number)).collect();
+    read_all(cluster, node, &shares, |_| {})
+}
+
+/// The same from the folder of a node that runs, under these operator shares. It is stopped while its
+/// folder is copied: what is in its files then is what a `kill -9` would leave.
+pub fn every_secret_now(cluster: &Cluster, node: &str, shares: &[PathBuf]) -> Vec<Marker> {
+    read_all(cluster, node, shares, |stop| match stop {
+        true => cluster.stop_process(node),
+        false => cluster.continue_process(node),
+    })
+}
+
+fn read_all(cluster: &Cluster, node: &str, shares: &[PathBuf], stop: impl Fn(bool)) -> Vec<Marker> {
+    let texts: Vec<String> = shares.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let status = cluster.status().unwrap();
+    let nodes = status["nodes"].as_array().unwrap();
+    let raft_id = nodes.iter().find(|status| status["id"] == node).unwrap()["raft_id"].as_u64();
     let domains = cluster.node(node).data_dir.join("domains");
     let folder = fs::read_dir(&domains).unwrap().next().unwrap().unwrap().path();
     let copy = tempfile::tempdir().unwrap();
+    stop(true);
     run(std::process::Command::new("cp").arg("-r").arg(&folder).arg(copy.path()));
+    stop(false);
     let name = folder.file_name().unwrap();
     let domain_id: [u8; 16] = hex::decode(name.to_str().unwrap()).unwrap().try_into().unwrap();
     let copy = copy.path().join(name);
+    let config = ReplicaConfig::new(&copy, "dev", domain_id, raft_id.unwrap(), node);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(read(&copy, domain_id, raft_id, node, &texts))
+    runtime.block_on(read(config, &Epochs::of(&status), &texts))
 }
 
-async fn read(
-    folder: &Path,
-    domain_id: [u8; 16],
-    raft_id: u64,
-    name: &str,
-    texts: &[String],
-) -> Vec<Marker> {
-    let config = ReplicaConfig::new(folder, "dev", domain_id, raft_id, name);
+/// What the records are to be of.
+#[derive(Debug, PartialEq)]
+struct Epochs {
+    operators: u64,
+    root: u64,
+    domain_key: u64,
+}
+
+impl Epochs {
+    fn of(status: &Value) -> Self {
+        assert!(status["pending_epoch"].is_null(), "{status}");
+        let [operators, root, domain_key] =
+            ["operator_generation", "share_epoch", "domain_key"].map(|name| status[name].as_u64());
+        Self { operators: operators.unwrap(), root: root.unwrap(), domain_key: domain_key.unwrap() }
+    }
+}
+
+async fn read(config: ReplicaConfig, epochs: &Epochs, texts: &[String]) -> Vec<Marker> {
     let replica = Replica::start(config, Arc::new(Nobody)).await.unwrap();
     let blob = |kind| replica.view().blob(&RecordId::singleton(kind)).unwrap();
-    let operator = wait_for("the records", LONG, || blob(Kind::OperatorKey));
+    let operator = wait_for("the records", LONG, || {
+        let operator = blob(Kind::OperatorKey)?;
+        let keys = record::DomainKeys::decode(blob(Kind::DomainKeys)?.as_ref()).unwrap();
+        let applied = Epochs {
+            operators: OperatorKeyRecord::parse(&operator).unwrap().generation.0,
+            root: ShareEpochs::parse(&blob(Kind::ShareEpoch)?).unwrap().newest().number.0,
+            domain_key: keys.current.into(),
+        };
+        (applied == *epochs).then_some(operator)
+    });
 
     let shares: Vec<OperatorShare> =
         texts.iter().map(|text| OperatorShare::from_text(text).unwrap()).collect();
