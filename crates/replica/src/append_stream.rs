@@ -289,6 +289,9 @@ impl Reading {
 }
 
 #[cfg(test)]
+mod session_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::{Command, Entry, Leader, Payload, Vote};
