@@ -20,8 +20,11 @@ pub const ELECTION_MIN_MS: u64 = 500;
 pub const ELECTION_MAX_MS: u64 = 1000;
 /// How long a node that starts waits for silent voters, unless configured otherwise.
 pub(crate) const WITNESS_WAIT: Duration = Duration::from_secs(10);
-/// Entries kept behind a snapshot, so that a follower a little behind catches up by log.
-const KEPT_BEHIND_SNAPSHOT_MAX: u64 = 1_000;
+/// Entries kept behind a snapshot. A follower that is sent one must find the log going on from there
+/// when it has installed it, or it is sent the next for ever: so more is kept than goes by meanwhile.
+const KEPT_BEHIND_SNAPSHOT_MAX: u64 = 10_000;
+/// The same where snapshots are taken often, in snapshots.
+const SNAPSHOTS_KEPT: u64 = 2;
 /// Entries in one AppendEntries at most; their bytes are bounded by the sender too.
 const ENTRIES_PER_APPEND: u64 = 64;
 /// A snapshot may take this long to be sent and installed, its audit segments included.
@@ -126,7 +129,7 @@ impl ReplicaConfig {
             install_snapshot_timeout: INSTALL_SNAPSHOT_MS,
             max_payload_entries: ENTRIES_PER_APPEND,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
-            max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT_MAX.min(self.snapshot_every / 2),
+            max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT_MAX.min(SNAPSHOTS_KEPT * self.snapshot_every),
             // A learner counts as caught up for openraft within this; our own check is stricter.
             replication_lag_threshold: self.snapshot_every,
             // A restarted leader may have applied less than it had acknowledged: it stands again.

@@ -29,7 +29,19 @@ pub(crate) struct CallMeta {
 
 impl CallMeta {
     /// Reads and checks the headers; a call without a request id gets a fresh one.
+    ///
+    /// What the cluster remembers of an attempt it forgets after a while, so a late retry is refused.
     pub(crate) fn parse(metadata: &MetadataMap) -> Result<Self, Status> {
+        let meta = Self::of_any_age(metadata)?;
+        if meta.age > ATTEMPT_AGE_MAX {
+            return Err(outcome_unknown("the first attempt is more than 30 s old"));
+        }
+        Ok(meta)
+    }
+
+    /// The same for a ceremony, however long ago it was begun: it finds out from the records what is
+    /// done already, and a node that joins may take minutes to catch up.
+    pub(crate) fn of_any_age(metadata: &MetadataMap) -> Result<Self, Status> {
         let request_id = match metadata.get(REQUEST_ID) {
             None => RequestId::parse(&uuid::Uuid::new_v4().to_string()),
             Some(value) => RequestId::parse(value.to_str().unwrap_or_default()),
@@ -42,9 +54,6 @@ impl CallMeta {
                 None => return Err(invalid("conclave-attempt-age-ms takes whole milliseconds")),
             },
         };
-        if age > ATTEMPT_AGE_MAX {
-            return Err(outcome_unknown("the first attempt is more than 30 s old"));
-        }
         Ok(Self { request_id, age })
     }
 
@@ -105,6 +114,7 @@ mod tests {
         assert_eq!(CallMeta::parse(&metadata).unwrap().retry_of().unwrap().as_str(), "abc-1");
         metadata.insert(ATTEMPT_AGE_MS, "30001".parse().unwrap());
         assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::DeadlineExceeded);
+        assert!(CallMeta::of_any_age(&metadata).is_ok());
         metadata.insert(ATTEMPT_AGE_MS, "1".parse().unwrap());
         metadata.insert(REQUEST_ID, "x".repeat(129).parse().unwrap());
         assert_eq!(CallMeta::parse(&metadata).unwrap_err().code(), Code::InvalidArgument);
