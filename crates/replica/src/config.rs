@@ -129,7 +129,8 @@ impl ReplicaConfig {
             install_snapshot_timeout: INSTALL_SNAPSHOT_MS,
             max_payload_entries: ENTRIES_PER_APPEND,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
-            max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT_MAX.min(SNAPSHOTS_KEPT * self.snapshot_every),
+            max_in_snapshot_log_to_keep: KEPT_BEHIND_SNAPSHOT_MAX
+                .min(SNAPSHOTS_KEPT * self.snapshot_every),
             // A learner counts as caught up for openraft within this; our own check is stricter.
             replication_lag_threshold: self.snapshot_every,
             // A restarted leader may have applied less than it had acknowledged: it stands again.
