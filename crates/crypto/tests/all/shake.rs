@@ -1,14 +1,17 @@
-//! SHAKE128 (FIPS 202), which only C2SP's accumulated vectors need: small, not fast, for tests.
+//! SHAKE128 and SHAKE256 (FIPS 202), which only vectors need: small, not fast, for tests.
 
-const RATE: usize = 168;
+/// SHAKE128: what C2SP's accumulated vectors are drawn from.
+pub(crate) type Shake128 = Shake<168>;
+/// SHAKE256: what ML-DSA hashes with.
+pub(crate) type Shake256 = Shake<136>;
 
-pub(crate) struct Shake128 {
+pub(crate) struct Shake<const RATE: usize> {
     state: [u8; 200],
     at: usize,
     squeezing: bool,
 }
 
-impl Shake128 {
+impl<const RATE: usize> Shake<RATE> {
     pub(crate) fn new() -> Self {
         Self { state: [0; 200], at: 0, squeezing: false }
     }
@@ -87,9 +90,11 @@ fn keccak_f(state: &mut [u8; 200]) {
     }
 }
 
-/// FIPS 202's well-known beginning of SHAKE128 of nothing.
+/// FIPS 202's well-known beginnings of both of nothing.
 #[test]
 fn begins_as_published() {
-    let mut shake = Shake128::new();
-    assert_eq!(hex::encode(shake.squeeze(16)), "7f9c2ba4e88f827d616045507605853e");
+    let start = hex::encode(Shake128::new().squeeze(16));
+    assert_eq!(start, "7f9c2ba4e88f827d616045507605853e");
+    let start = hex::encode(Shake256::new().squeeze(16));
+    assert_eq!(start, "46b9dd2b0ba88d13233b3feb743eeb24");
 }
