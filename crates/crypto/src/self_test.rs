@@ -1,8 +1,10 @@
-//! Power-on self-tests: one known answer for each algorithm, computed anew and compared.
+//! Power-on self-tests: a known answer for each algorithm, computed anew and compared.
 //!
 //! They find a build, a processor or a memory that does not compute what it should, before any key
 //! comes near it. The published vectors in `tests/` are many more; these are those that run at every
 //! start of a node. Whoever runs them decides what a failure means.
+
+mod keys;
 
 use std::fmt;
 use std::panic::catch_unwind;
@@ -11,6 +13,7 @@ use crate::ed25519::SigningKey;
 use crate::entropy::Entropy;
 use crate::hpke::{HpkePrivateKey, hpke_open, hpke_seal};
 use crate::secret::{Key, Secret};
+use crate::signature::ToSign;
 use crate::{aead, hkdf, hmac_sha256, sha256, sharing};
 
 /// An algorithm that keys or ciphertexts rest on.
@@ -24,12 +27,28 @@ pub enum Algorithm {
     HkdfSha256,
     /// XAES-256-GCM, both ways.
     Xaes256Gcm,
-    /// Ed25519: signing and verifying.
+    /// Ed25519 and Ed25519ph: signing and verifying.
     Ed25519,
     /// HPKE, and in it X25519 and AES-256-GCM, both ways.
     Hpke,
     /// Shamir sharing: dealing and combining.
     Sharing,
+    /// HMAC with each hash function that callers have keys for.
+    Hmac,
+    /// RSA signatures, PSS and PKCS #1 v1.5: signing and verifying.
+    RsaSignatures,
+    /// RSA OAEP, both ways.
+    RsaOaep,
+    /// ECDSA on each curve: signing and verifying.
+    Ecdsa,
+    /// ECDH on each curve.
+    Ecdh,
+    /// ML-DSA with each parameter set: from a seed, signing and verifying, also over µ.
+    MlDsa,
+    /// ML-KEM with each parameter set: from a seed, encapsulating and decapsulating.
+    MlKem,
+    /// AES key wrap with padding, both ways.
+    KeyWrap,
 }
 
 impl fmt::Display for Algorithm {
@@ -42,6 +61,14 @@ impl fmt::Display for Algorithm {
             Self::Ed25519 => "Ed25519",
             Self::Hpke => "HPKE (X25519, AES-256-GCM)",
             Self::Sharing => "Shamir sharing",
+            Self::Hmac => "HMAC (SHA-224 to SHA-512)",
+            Self::RsaSignatures => "RSA signatures",
+            Self::RsaOaep => "RSA OAEP",
+            Self::Ecdsa => "ECDSA",
+            Self::Ecdh => "ECDH",
+            Self::MlDsa => "ML-DSA",
+            Self::MlKem => "ML-KEM",
+            Self::KeyWrap => "AES key wrap",
         })
     }
 }
@@ -81,13 +108,25 @@ pub fn known_answers() -> Vec<KnownAnswer> {
         answer(Algorithm::HmacSha256, hmac_of_info, &[&OKM[..32]]),
         answer(Algorithm::HkdfSha256, hkdf_case_1, &[&PRK, &OKM]),
         answer(Algorithm::Xaes256Gcm, xaes_both_ways, &[NONCE, &SEALED, PLAINTEXT]),
-        answer(Algorithm::Ed25519, ed25519_test_2, &[&VERIFYING_KEY, &SIGNATURE]),
+        answer(Algorithm::Ed25519, ed25519_both_kinds, &[&VERIFYING_KEY, &SIGNATURE, &PREHASHED]),
         answer(
             Algorithm::Hpke,
             hpke_both_ways,
             &[&HPKE_ENCAPSULATED, &HPKE_SEALED, HPKE_PLAINTEXT],
         ),
         answer(Algorithm::Sharing, shared_and_combined, &[&SHARE_AT_2, &SHARED]),
+        answer(Algorithm::Hmac, keys::macs, &keys::MACS),
+        answer(Algorithm::RsaSignatures, keys::rsa_signatures, &[keys::PKCS1_SIGNATURE]),
+        answer(Algorithm::RsaOaep, keys::rsa_oaep, &keys::OAEP_PLAINTEXTS),
+        answer(Algorithm::Ecdsa, keys::ecdsa_every_curve, &[]),
+        answer(Algorithm::Ecdh, keys::ecdh_every_curve, &keys::ECDH_SHARED),
+        answer(Algorithm::MlDsa, keys::ml_dsa_every_set, &keys::ML_DSA_KEYS),
+        answer(
+            Algorithm::MlKem,
+            keys::ml_kem_every_set,
+            &[&keys::ML_KEM_KEYS.concat(), &keys::ML_KEM_SECRET],
+        ),
+        answer(Algorithm::KeyWrap, keys::key_wrap_both_ways, &[&keys::WRAPPED, &keys::MATERIAL]),
     ]
 }
 
@@ -163,12 +202,25 @@ const SIGNATURE: [u8; 64] = hex(concat!(
     "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
 ));
 
-fn ed25519_test_2() -> Option<Vec<u8>> {
+/// RFC 8032, section 7.3: of "abc".
+const PREHASHED_SEED: [u8; 32] =
+    hex("833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42");
+const PREHASHED: [u8; 64] = hex(concat!(
+    "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41",
+    "31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406"
+));
+
+fn ed25519_both_kinds() -> Option<Vec<u8>> {
     let key = SigningKey::from_seed(&Key::from_slice(&SEED).ok()?);
     let (public, signature) = (key.verifying_key(), key.sign(&[0x72]));
     public.verify(&[0x72], &signature).ok()?;
     public.verify(&[0x73], &signature).err()?;
-    Some([&public.as_bytes()[..], &signature].concat())
+
+    let key = SigningKey::from_seed(&Key::from_slice(&PREHASHED_SEED).ok()?);
+    let prehashed = key.sign_prehashed(ToSign::Message(b"abc")).ok()?;
+    key.verifying_key().verify_prehashed(ToSign::Message(b"abc"), &prehashed).ok()?;
+    key.verifying_key().verify_prehashed(ToSign::Message(b"abd"), &prehashed).err()?;
+    Some([&public.as_bytes()[..], &signature, &prehashed].concat())
 }
 
 /// RFC 9180's vector of our suite, base mode; where it is from stands beside the one in `tests/`.
