@@ -9,7 +9,7 @@ use conclave_proto::{audit, record};
 use conclave_seal::{
     DomainId, Founding, FoundingInput, OperatorSplit, RaftId, SealKind, ShareEpochs, found,
 };
-use conclave_store::{Kind, MemoryStore, RecordId, View};
+use conclave_store::{Kind, MemoryStore, RecordId, View, Write};
 
 pub(crate) const DOMAIN: DomainId = DomainId([7; 16]);
 pub(crate) const ME: RaftId = RaftId(1);
@@ -52,7 +52,7 @@ pub(crate) static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         let name = PrincipalName::parse(name).expect("a name");
         let encoded = encode_principal(&name, &roles, NOW_MS);
         let blob = founding.keyring.seal_record(&id, &encoded, &mut entropy());
-        store.write(vec![(id, Some(blob))]);
+        store.write(vec![Write::put(id, blob)]);
     }
     let domain = DomainInfo { name: "eu".to_owned(), account: ACCOUNT.to_owned() };
     let id = RecordId::singleton(Kind::ShareEpoch);

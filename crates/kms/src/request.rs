@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use conclave_crypto::sha256;
-use conclave_store::{GuardDigest, RecordId};
+use conclave_store::{GuardDigest, RecordId, Write};
 
 use crate::action::Action;
 use crate::fields::{
@@ -91,8 +91,8 @@ pub struct Admin {
     pub parameters: Vec<(String, String)>,
     /// What the ceremony read.
     pub guards: BTreeMap<RecordId, Option<GuardDigest>>,
-    /// What it writes; `None` deletes. Sealed kinds are sealed already.
-    pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    /// What it writes. Sealed kinds are sealed already.
+    pub writes: Vec<Write>,
 }
 
 /// The ceremonies that an operator's certificate authorises.

@@ -6,7 +6,7 @@ use conclave_audit::new_entry;
 use conclave_crypto::{Entropy, Secret};
 use conclave_proto::audit;
 use conclave_seal::Keyring;
-use conclave_store::{RecordId, TxnBody};
+use conclave_store::{RecordId, TxnBody, Write};
 
 use crate::answer::Answer;
 use crate::audit_entry::{describe, requested_resources};
@@ -31,11 +31,11 @@ pub(crate) struct Work<'a> {
     region: &'a str,
     /// What the operation turned out to be about; empty as long as that is only what was asked for.
     resources: Vec<String>,
-    writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    writes: Vec<Write>,
 }
 
-fn is_sealed_write((record, blob): &(RecordId, Option<Vec<u8>>)) -> bool {
-    blob.is_some() && !record.kind().is_public()
+fn is_sealed_write(write: &Write) -> bool {
+    write.blob().is_some() && !write.record.kind().is_public()
 }
 
 /// Why an operation did not come to a response.
@@ -111,15 +111,15 @@ impl<'a> Work<'a> {
     /// Writes a sealed kind of record.
     pub(crate) fn put(&mut self, record: RecordId, plaintext: &Secret) {
         let blob = self.keyring.seal_record(&record, plaintext.expose(), self.entropy);
-        self.writes.push((record, Some(blob)));
+        self.writes.push(Write::put(record, blob));
     }
 
     pub(crate) fn delete(&mut self, record: RecordId) {
-        self.writes.push((record, None));
+        self.writes.push(Write::delete(record));
     }
 
     /// Takes over writes that a ceremony has made.
-    pub(crate) fn write_all(&mut self, writes: &[(RecordId, Option<Vec<u8>>)]) {
+    pub(crate) fn write_all(&mut self, writes: &[Write]) {
         self.writes.extend_from_slice(writes);
     }
 
@@ -157,12 +157,11 @@ impl<'a> Work<'a> {
         // Checked before it is sealed: nobody could read one later that breaks the format's rules.
         let entry = new_entry(self.entry(request, verdict, reply.as_ref().err()))?;
         let body = TxnBody {
-            now_ms: self.now_ms,
             guards: self.reads.into_guards(),
             writes: self.writes,
-            audit: self.keyring.seal_entry(&entry, self.entropy),
             token,
             answer,
+            ..TxnBody::new(self.now_ms, self.keyring.seal_entry(&entry, self.entropy))
         };
         body.validate()?;
         Ok(Plan { body, reply })

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use common::{PRINCIPALS, Service, caller, every_request};
 use conclave_kms::{Action, Admin, AdminAction, DecideError, Refusal, Request, decide};
 use conclave_proto::{audit, v1};
-use conclave_store::{BlobDigest, Kind, LogIndex, MemoryStore, Outcome, ReadError, RecordId, View};
+use conclave_store::{
+    BlobDigest, Family, GuardDigest, Guarded, Kind, LastUse, LogIndex, MemoryStore, Outcome,
+    ReadError, RecordId, View, Write,
+};
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
 const TABLE: [(&str, &str); 28] = [
@@ -97,6 +100,18 @@ impl View for Spy<'_> {
     fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
         self.store.list(kind, after, limit)
     }
+    fn family(&self, family: &Family, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
+        self.store.family(family, after, limit)
+    }
+    fn count(&self, family: &Family) -> u32 {
+        self.store.count(family)
+    }
+    fn scan_guard(&self, family: &Family) -> Option<GuardDigest> {
+        self.store.scan_guard(family)
+    }
+    fn last_use(&self, id: &RecordId) -> Option<LastUse> {
+        self.store.last_use(id)
+    }
     fn applied(&self) -> LogIndex {
         self.store.applied()
     }
@@ -130,8 +145,9 @@ fn every_read_record_is_a_guard_that_holds() {
             let guarded: BTreeSet<_> = plan.body.guards.keys().copied().collect();
             assert_eq!(read, guarded, "{principal} {request:?}");
             assert!(!guarded.is_empty());
-            for (id, _) in &plan.body.writes {
-                assert!(guarded.contains(id), "{request:?} writes {id} unread");
+            for write in &plan.body.writes {
+                let id = write.record;
+                assert!(guarded.contains(&id), "{request:?} writes {id} unread");
             }
             assert!(matches!(
                 service.store.clone().commit(plan.body.clone(), service.now_ms),
@@ -140,10 +156,10 @@ fn every_read_record_is_a_guard_that_holds() {
             for id in guarded {
                 let mut changed = store.clone();
                 let blob = b"another blob, or one where none was".to_vec();
-                changed.write(vec![(id, Some(blob))]);
+                changed.write(vec![Write::put(id, blob)]);
                 let outcome = changed.commit(plan.body.clone(), service.now_ms);
                 assert!(
-                    matches!(outcome, Outcome::Conflict { record: Some(record), .. } if record == id),
+                    matches!(outcome, Outcome::Conflict { on, .. } if on == Some(Guarded::Record(id))),
                     "{principal} {request:?}: {outcome:?} although {id} changed"
                 );
                 tried += 1;
@@ -256,7 +272,7 @@ fn a_ceremony_is_one_txn() {
         resources: vec!["node/node-2".to_owned()],
         parameters: vec![("Peer".to_owned(), "node-2:7000".to_owned())],
         guards: [(record, service.store.guard(&record))].into(),
-        writes: vec![(record, Some(vec![1, 2, 3]))],
+        writes: vec![Write::put(record, vec![1, 2, 3])],
     });
     assert!(!request.is_mutation());
     let plan = service.decide(&caller("aud", "a"), &request);
@@ -279,7 +295,7 @@ fn a_record_that_does_not_open_is_no_outcome() {
         |key: &str| RecordId::new(Kind::Key, *conclave_kms::KeyId::parse(key).unwrap().bytes());
     let of_other = service.store.blob(&id(&other)).unwrap().unwrap().to_vec();
     for blob in [b"garbage".to_vec(), of_other] {
-        service.store.write(vec![(id(&key), Some(blob))]);
+        service.store.write(vec![Write::put(id(&key), blob)]);
         let caller = service.caller("uma");
         let request = common::encrypt(&key, b"x").try_into().unwrap();
         let store = service.store.clone();

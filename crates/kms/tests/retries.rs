@@ -10,7 +10,7 @@ use conclave_proto::v1;
 use conclave_seal::keyring::AnswerError;
 use conclave_seal::keyring::resealing::Walk;
 use conclave_seal::keyring::rotation::RETIRE_AFTER_MS;
-use conclave_store::{Kind, Outcome as Committed, RecordId, View};
+use conclave_store::{Guarded, Kind, Outcome as Committed, RecordId, View};
 
 fn keys(service: &Service) -> usize {
     service.store.list(Kind::Key, None, 100).len()
@@ -231,8 +231,8 @@ fn a_mutation_does_not_outlive_a_rotation() {
         let plan = service.decide(&ada(), &request);
         rotate(&mut service, id);
         let outcome = service.store.commit(plan.body, service.now_ms);
-        let record = Some(RecordId::singleton(Kind::DomainKeys));
-        assert!(matches!(outcome, Committed::Conflict { record: found, .. } if found == record));
+        let keys = Some(Guarded::Record(RecordId::singleton(Kind::DomainKeys)));
+        assert!(matches!(outcome, Committed::Conflict { on, .. } if on == keys));
     }
     assert!(service.call_as(&ada(), &create("alias/b", "")).reply.is_ok());
 }

@@ -10,7 +10,11 @@ use prost::Message;
 
 /// As 64 clients make it: each txn guards its principal and its key, and carries one entry.
 fn batch() -> Command {
-    let guard = |number: u8| Guard { record: vec![number; 17], digest: vec![number; 16] };
+    let guard = |number: u8| Guard {
+        record: vec![number; 17],
+        digest: vec![number; 16],
+        ..Default::default()
+    };
     let txn = |sequence| Txn {
         writer: 1,
         sequence,

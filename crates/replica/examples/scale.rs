@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use conclave_proto::audit::SealedEntry;
 use conclave_replica::{Decided, PeerDialer, PeerNode, Replica, ReplicaConfig, Standing};
-use conclave_store::{Kind, RecordId, TxnBody};
+use conclave_store::{Kind, RecordId, TxnBody, Write};
 use tonic::transport::{Channel, Endpoint};
 
 /// A blob and a sealed entry as they usually are, in bytes.
@@ -43,15 +43,10 @@ fn config(dir: &Path) -> ReplicaConfig {
 fn body(record: Option<u64>, number: u64, now_ms: u64) -> TxnBody {
     let mut commitment = vec![0; 32];
     commitment[..8].copy_from_slice(&number.to_be_bytes());
-    let write = record.map(|record| (RecordId::numbered(Kind::Key, record), Some(vec![7; BLOB])));
-    TxnBody {
-        now_ms,
-        guards: BTreeMap::new(),
-        writes: write.into_iter().collect(),
-        audit: SealedEntry { key: 1, commitment, sealed: vec![0xa5; ENTRY] },
-        token: None,
-        answer: Vec::new(),
-    }
+    let write =
+        record.map(|record| Write::put(RecordId::numbered(Kind::Key, record), vec![7; BLOB]));
+    let audit = SealedEntry { key: 1, commitment, sealed: vec![0xa5; ENTRY] };
+    TxnBody { writes: write.into_iter().collect(), ..TxnBody::new(now_ms, audit) }
 }
 
 async fn commit(node: &Replica, record: Option<u64>, number: u64) -> Result<(), Failure> {

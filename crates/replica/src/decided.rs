@@ -1,6 +1,6 @@
 //! What whoever proposed a txn is told.
 
-use conclave_store::{BodyError, LogIndex, RecordId, Revision};
+use conclave_store::{BodyError, Guarded, LogIndex, Revision};
 
 /// How a txn ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Decided {
         /// Wait until this is applied, then decide again.
         log_index: LogIndex,
         /// The first guard that failed; `None`: the decision was too old.
-        record: Option<RecordId>,
+        on: Option<Guarded>,
     },
     /// It had no effect: its token was taken before.
     Known {

@@ -265,7 +265,9 @@ impl Change {
                 [] => Ok(None),
                 digest => GuardDigest::parse(digest).map(Some),
             };
-            let (Ok(record), Ok(digest)) = (RecordId::parse(&guard.record), digest) else {
+            let (Ok(record), Ok(digest), None) =
+                (RecordId::parse(&guard.record), digest, &guard.family)
+            else {
                 return refused("a guard names no record, or no digest");
             };
             guards.push((record, digest));

@@ -372,7 +372,7 @@ impl Task {
         let Some(Sent { waiting, proposals }) = self.sent.remove(&number) else { return };
         let answer = match outcome {
             Outcome::Committed(revision) => Ok(Decided::Committed(revision)),
-            Outcome::Conflict { log_index, record } => Ok(Decided::Conflict { log_index, record }),
+            Outcome::Conflict { log_index, on } => Ok(Decided::Conflict { log_index, on }),
             Outcome::Known { revision, answer } => {
                 Ok(Decided::Known { revision, answer: answer.to_vec() })
             }

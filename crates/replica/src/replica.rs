@@ -290,6 +290,7 @@ impl Replica {
         let guard = |(record, digest): (&RecordId, &Option<GuardDigest>)| Guard {
             record: record.to_bytes().to_vec(),
             digest: digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            family: None,
         };
         let guards: Vec<Guard> = guards.iter().map(guard).collect();
         loop {

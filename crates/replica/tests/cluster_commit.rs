@@ -7,24 +7,36 @@ use std::collections::BTreeSet;
 
 use common::{Cluster, all_steps, body, commit, number_of, record, soon, try_commit};
 use conclave_replica::{Decided, WallClock as _};
-use conclave_store::View;
+use conclave_store::{Family, Guarded, Kind, RecordId, View};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_node_commits() {
     let cluster = Cluster::founded(1, |_| {}).await;
     let node = cluster.node(1);
     let first = cluster.commit(1, 7).await;
+    let siblings = Family::new(RecordId::numbered(Kind::Alias, 1), Kind::Key);
     node.wait_applied(first.log_index.0, soon()).await.unwrap();
     {
         let view = node.view();
         assert_eq!(view.blob(&record(7)).unwrap().unwrap()[..8], 7u64.to_be_bytes());
         assert!(view.blob(&record(8)).unwrap().is_none());
+        assert_eq!(view.family(&siblings, None, 9), [record(7)]);
+        assert_eq!((view.count(&siblings), view.scan_guard(&siblings).is_some()), (1, true));
+        assert_eq!(view.last_use(&record(7)).map(|last| last.operation), Some(7));
     }
     // A guard that does not hold is a conflict, and leaves no step.
     let mut stale = body(7, node.now_ms().unwrap());
     stale.guards.insert(record(7), None);
     let decided = node.propose(stale, soon()).await.unwrap();
-    assert!(matches!(decided, Decided::Conflict { record: Some(at), .. } if at == record(7)));
+    assert!(
+        matches!(decided, Decided::Conflict { on: Some(Guarded::Record(at)), .. } if at == record(7))
+    );
+    let mut stale = body(7, node.now_ms().unwrap());
+    stale.scans.insert(siblings, None);
+    let decided = node.propose(stale, soon()).await.unwrap();
+    assert!(
+        matches!(decided, Decided::Conflict { on: Some(Guarded::Scan(at)), .. } if at == siblings)
+    );
     // A token that was taken answers as the first time.
     let mut first = body(9, node.now_ms().unwrap());
     (first.token, first.answer) = (Some([1; 32]), b"sealed".to_vec());

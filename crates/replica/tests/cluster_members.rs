@@ -9,15 +9,14 @@ use std::time::Duration;
 use common::{Cluster, all_steps, eventually, sealed, soon};
 use conclave_proto::store::MemberChange;
 use conclave_replica::MembersError;
-use conclave_store::{GuardDigest, Kind, RecordId, View, member_change};
+use conclave_store::{GuardDigest, Kind, RecordId, View, Write, member_change};
 
 fn members_record() -> RecordId {
     RecordId::singleton(Kind::Members)
 }
 
 fn change(text: &str) -> MemberChange {
-    let writes = vec![(members_record(), Some(text.as_bytes().to_vec()))];
-    member_change(writes, sealed(0)).unwrap()
+    member_change(&[Write::put(members_record(), text.as_bytes().to_vec())], sealed(0)).unwrap()
 }
 
 fn record_of(cluster: &Cluster, id: u64) -> Option<String> {

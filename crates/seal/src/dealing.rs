@@ -19,10 +19,9 @@ use conclave_crypto::hpke::HpkeError;
 use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::{Share, SharingError};
 use conclave_proto::record;
-use conclave_store::{Kind, RecordId};
+use conclave_store::{Kind, RecordId, Write};
 use prost::Message;
 
-use crate::Write;
 use crate::delivery::Delivery;
 use crate::epoch::{DealError, ShareEpoch, majority};
 use crate::epochs::ShareEpochs;
@@ -50,9 +49,9 @@ impl Ground {
 
     fn writes(self) -> Vec<Write> {
         vec![
-            (RecordId::singleton(Kind::ShareEpoch), Some(self.epochs.encode())),
-            (RecordId::singleton(Kind::DomainKeys), Some(self.domain_keys.encode_to_vec())),
-            (RecordId::singleton(Kind::OperatorKey), Some(self.operator.encode())),
+            Write::put(RecordId::singleton(Kind::ShareEpoch), self.epochs.encode()),
+            Write::put(RecordId::singleton(Kind::DomainKeys), self.domain_keys.encode_to_vec()),
+            Write::put(RecordId::singleton(Kind::OperatorKey), self.operator.encode()),
         ]
     }
 
@@ -65,7 +64,7 @@ impl Ground {
         self.domain_keys.wraps.retain(|wrap| wrap.share_epoch == number.0);
         self.operator.keep_roots(&[number]);
         let previous = self.operator.previous.take()?;
-        Some((RecordId::numbered(Kind::NodeSealRoot, previous.generation.0), None))
+        Some(Write::delete(RecordId::numbered(Kind::NodeSealRoot, previous.generation.0)))
     }
 }
 
@@ -121,7 +120,7 @@ pub fn reserve(counter: &[u8], current: &ShareEpochs) -> Result<(EpochNumber, Wr
     }
     let next = last.checked_add(1).ok_or(PlanError::Counter)?;
     let blob = record::ShareCounter { last_dealt: next }.encode_to_vec();
-    Ok((EpochNumber(next), (RecordId::singleton(Kind::ShareCounter), Some(blob))))
+    Ok((EpochNumber(next), Write::put(RecordId::singleton(Kind::ShareCounter), blob)))
 }
 
 /// Deals a new root key to `members`, each with the seal it keeps shares under, as number `number`,
@@ -230,7 +229,7 @@ pub fn acknowledged(
         return None;
     }
     epoch.acknowledge(member, seal);
-    Some((RecordId::singleton(Kind::ShareEpoch), Some(epochs.encode())))
+    Some(Write::put(RecordId::singleton(Kind::ShareEpoch), epochs.encode()))
 }
 
 /// What makes the pending dealing the complete one, once nobody is missing any more.
@@ -256,7 +255,7 @@ pub fn excluded(epochs: &ShareEpochs, member: RaftId) -> Result<Write, PlanError
         return Err(PlanError::NotMissing { member });
     }
     pending.holders.retain(|holder| holder.raft_id != member);
-    Ok((RecordId::singleton(Kind::ShareEpoch), Some(epochs.encode())))
+    Ok(Write::put(RecordId::singleton(Kind::ShareEpoch), epochs.encode()))
 }
 
 /// Encrypts each member's share to it; both lists are in the order of Raft ids.

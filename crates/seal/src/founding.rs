@@ -14,10 +14,9 @@ use conclave_crypto::hpke::HpkeError;
 use conclave_crypto::secret::Key;
 use conclave_crypto::sharing::SharingError;
 use conclave_proto::record;
-use conclave_store::{GuardDigest, Kind, RecordId};
+use conclave_store::{GuardDigest, Kind, RecordId, Write};
 use prost::Message;
 
-use crate::Write;
 use crate::dealing::deliver;
 use crate::delivery::Delivery;
 use crate::epoch::{DealError, ShareEpoch};
@@ -76,7 +75,7 @@ pub struct Founding {
 impl Founding {
     /// The txn's guards: none of its records may be there.
     pub fn guards(&self) -> BTreeMap<RecordId, Option<GuardDigest>> {
-        self.writes.iter().map(|(id, _)| (*id, None)).collect()
+        self.writes.iter().map(|write| (write.record, None)).collect()
     }
 }
 
@@ -116,7 +115,7 @@ pub fn found(input: &FoundingInput, entropy: &mut dyn Entropy) -> Result<Foundin
     keyring.note_written(&keys);
     records.extend(keys);
     records.push(first_operator(input, &keyring, entropy));
-    let writes = records.into_iter().map(|(id, blob)| (id, Some(blob))).collect();
+    let writes = records.into_iter().map(|(id, blob)| Write::put(id, blob)).collect();
     Ok(Founding { writes, deliveries, epoch, operator_shares, verifier_key, keyring })
 }
 

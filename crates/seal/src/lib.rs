@@ -26,9 +26,6 @@ mod operator_split;
 pub mod pool;
 pub mod wrapped;
 
-/// A record and its new blob; `None` deletes. As a txn of the store takes it.
-pub type Write = (conclave_store::RecordId, Option<Vec<u8>>);
-
 pub use dealing::{Dealing, Ground};
 pub use delivery::{Delivered, Delivery};
 pub use epoch::ShareEpoch;

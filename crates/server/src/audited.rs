@@ -13,7 +13,7 @@ use conclave_proto::audit::{Entry, Outcome, Pair, SealedEntry};
 use conclave_proto::record::PublicKeys;
 use conclave_replica::{Decided, ProposeError};
 use conclave_seal::seal_entry_to_intake;
-use conclave_store::{GuardDigest, Kind, RecordId, Revision, TxnBody};
+use conclave_store::{GuardDigest, Kind, RecordId, Revision, TxnBody, Write};
 use tonic::Status;
 
 use crate::hosted::Hosted;
@@ -113,7 +113,7 @@ impl Happened {
 pub(crate) async fn commit(
     hosted: &Hosted,
     happened: &Happened,
-    writes: &[(RecordId, Option<Vec<u8>>)],
+    writes: &[Write],
     mut guards: impl FnMut() -> Result<BTreeMap<RecordId, Option<GuardDigest>>, Status>,
 ) -> Result<Revision, Status> {
     let deadline = Instant::now() + DEADLINE;
@@ -122,16 +122,13 @@ pub(crate) async fn commit(
         let guards = guards()?;
         debug_assert!(
             guards.contains_key(&RecordId::singleton(Kind::DomainKeys))
-                || writes.iter().all(|(id, blob)| id.kind().is_public() || blob.is_none()),
+                || writes.iter().all(|it| it.record.kind().is_public() || it.blob().is_none()),
             "a stale keyring's records could come back under a retired domain key"
         );
         let body = TxnBody {
-            now_ms,
             guards,
             writes: writes.to_vec(),
-            audit: happened.seal(hosted, now_ms)?,
-            token: None,
-            answer: Vec::new(),
+            ..TxnBody::new(now_ms, happened.seal(hosted, now_ms)?)
         };
         match hosted.replica.propose(body, deadline).await {
             Ok(Decided::Committed(revision) | Decided::Known { revision, .. }) => {
@@ -156,7 +153,7 @@ pub(crate) async fn commit(
 pub(crate) async fn commit_once(
     hosted: &Hosted,
     happened: &Happened,
-    writes: &[(RecordId, Option<Vec<u8>>)],
+    writes: &[Write],
     guards: BTreeMap<RecordId, Option<GuardDigest>>,
 ) -> Result<Revision, Status> {
     let mut guards = Some(guards);

@@ -10,7 +10,7 @@ use conclave_crypto::{Key, SystemEntropy};
 use conclave_proto::peer::NodeStatusRequest;
 use conclave_proto::record::SecretKey;
 use conclave_seal::{Effect, RaftId, SealState};
-use conclave_store::{BlobDigest, Kind, RecordId, View};
+use conclave_store::{BlobDigest, Kind, RecordId, View, Write};
 use prost::Message;
 use tokio::sync::watch;
 use tonic::Code;
@@ -195,7 +195,7 @@ async fn add_audit_key(hosted: &Hosted) {
         parameters: vec![("number", number.to_string())],
         ..Happened::default()
     };
-    let added = commit(hosted, &happened, &[(id, Some(sealed))], || {
+    let added = commit(hosted, &happened, &[Write::put(id, sealed)], || {
         if hosted.replica.view().digest(&id).is_some() {
             return Err(tonic::Status::already_exists("another node was first"));
         }

@@ -43,6 +43,18 @@ fn uses(first: u64) -> Command {
     batch(&(0..TXNS).map(|n| txn(first + n).reads(record(n), "blob")).collect::<Vec<_>>())
 }
 
+/// As a use is: its key is touched.
+fn touches(first: u64) -> Command {
+    let touch = |n| txn(first + n).reads(record(n), "blob").touches(record(n), 1);
+    batch(&(0..TXNS).map(touch).collect::<Vec<_>>())
+}
+
+/// Everybody uses the same key.
+fn one_key(first: u64) -> Command {
+    let touch = |n| txn(first + n).reads(record(1), "blob").touches(record(1), 1);
+    batch(&(0..TXNS).map(touch).collect::<Vec<_>>())
+}
+
 fn writes(first: u64) -> Command {
     batch(&(0..TXNS).map(|n| txn(first + n).puts(record(n * 97), "new")).collect::<Vec<_>>())
 }
@@ -51,8 +63,10 @@ fn apply(c: &mut Criterion) {
     let (mut state, mut index) = stage();
     let mut group = c.benchmark_group("apply a batch of 64");
     group.throughput(Throughput::Elements(TXNS));
-    for (name, make) in [("uses", uses as fn(u64) -> Command), ("writes", writes)] {
-        let mut sequence = RECORDS + 1 + u64::from(name == "writes") * (1 << 40);
+    let kinds: [(&str, fn(u64) -> Command); 4] =
+        [("uses", uses), ("touches", touches), ("touches of one key", one_key), ("writes", writes)];
+    for (number, (name, make)) in (0u64..).zip(kinds) {
+        let mut sequence = RECORDS + 1 + (number << 40);
         group.bench_function(name, |b| {
             let next = || {
                 sequence += TXNS;
@@ -72,24 +86,27 @@ fn apply(c: &mut Criterion) {
 }
 
 fn digest(c: &mut Criterion) {
-    let (mut state, mut index) = stage();
-    let mut sequence = RECORDS + 1;
-    // The clone that each measurement needs would hide what is measured: what changed is applied
-    // outside of the clock instead.
-    c.bench_function("state digest, 64 of 10,000 changed", |b| {
-        b.iter_custom(|rounds| {
-            let mut took = std::time::Duration::ZERO;
-            for _ in 0..rounds {
-                sequence += TXNS;
-                state.apply(index, &writes(sequence)).unwrap();
-                index += 1;
-                let began = std::time::Instant::now();
-                black_box(state.state_digest());
-                took += began.elapsed();
-            }
-            took
+    let kinds: [(&str, fn(u64) -> Command); 2] = [("changed", writes), ("touched", touches)];
+    for (name, make) in kinds {
+        let (mut state, mut index) = stage();
+        let mut sequence = RECORDS + 1;
+        // The clone that each measurement needs would hide what is measured: what changed is applied
+        // outside of the clock instead.
+        c.bench_function(&format!("state digest, 64 of 10,000 {name}"), |b| {
+            b.iter_custom(|rounds| {
+                let mut took = std::time::Duration::ZERO;
+                for _ in 0..rounds {
+                    sequence += TXNS;
+                    state.apply(index, &make(sequence)).unwrap();
+                    index += 1;
+                    let began = std::time::Instant::now();
+                    black_box(state.state_digest());
+                    took += began.elapsed();
+                }
+                took
+            });
         });
-    });
+    }
 }
 
 criterion_group!(benches, apply, digest);

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use conclave_proto::store as proto;
 
-use crate::body::{BATCH_BYTES, GUARD_BYTES, write_to_proto};
+use crate::body::{BATCH_BYTES, GUARD_BYTES};
+use crate::guard::Guard;
 use crate::limits::{MAX_BATCH_BYTES, MAX_TXNS_PER_BATCH};
-use crate::{BodyError, GuardDigest, RecordId, TxnBody, TxnId};
+use crate::{BodyError, Touch, TxnBody, TxnId, Write};
 
 /// A batch being gathered.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    numbers: BTreeMap<(RecordId, Option<GuardDigest>), u32>,
+    numbers: BTreeMap<Guard, u32>,
     guards: Vec<proto::Guard>,
     txns: Vec<proto::Txn>,
     bytes_max: usize,
@@ -26,22 +27,22 @@ impl BatchBuilder {
     /// Adds a txn; on an error the batch is as it was before.
     pub fn push(&mut self, id: TxnId, body: &TxnBody) -> Result<(), PushError> {
         body.validate()?;
-        let new =
-            body.guards.iter().filter(|guard| !self.numbers.contains_key(&key(guard))).count();
+        let new = body.all_guards().filter(|guard| !self.numbers.contains_key(guard)).count();
         let bytes_max = self.bytes_max + body.bytes_max() + new * GUARD_BYTES;
         if self.txns.len() == MAX_TXNS_PER_BATCH || BATCH_BYTES + bytes_max > MAX_BATCH_BYTES {
             return Err(PushError::Full);
         }
-        let guards = body.guards.iter().map(|guard| self.number(key(&guard))).collect();
+        let guards = body.all_guards().map(|guard| self.number(guard)).collect();
         self.txns.push(proto::Txn {
             writer: id.writer,
             sequence: id.sequence,
             now_ms: body.now_ms,
             guards,
-            writes: body.writes.iter().cloned().map(write_to_proto).collect(),
+            writes: body.writes.iter().map(Write::to_proto).collect(),
             audit: Some(body.audit.clone()),
             token: body.token.map(|token| token.to_vec()).unwrap_or_default(),
             answer: body.answer.clone(),
+            touches: body.touches.iter().copied().map(Touch::to_proto).collect(),
         });
         self.bytes_max = bytes_max;
         Ok(())
@@ -67,22 +68,14 @@ impl BatchBuilder {
         }
     }
 
-    fn number(&mut self, guard: (RecordId, Option<GuardDigest>)) -> u32 {
+    fn number(&mut self, guard: Guard) -> u32 {
         let guards = &mut self.guards;
         *self.numbers.entry(guard).or_insert_with(|| {
-            let (record, digest) = guard;
-            guards.push(proto::Guard {
-                record: record.to_bytes().to_vec(),
-                digest: digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
-            });
+            guards.push(guard.to_proto());
             // A batch has at most 1,024 × 64 guards.
             guards.len() as u32 - 1
         })
     }
-}
-
-fn key((record, digest): &(&RecordId, &Option<GuardDigest>)) -> (RecordId, Option<GuardDigest>) {
-    (**record, **digest)
 }
 
 /// Why a txn is not in the batch.

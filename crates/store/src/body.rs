@@ -1,4 +1,4 @@
-//! What one decision asks of the store: guards, writes, one audit entry.
+//! What one decision asks of the store: guards, writes, touches, one audit entry.
 //!
 //! The proposer gives it a [`TxnId`](crate::TxnId) and sends it in a [batch](crate::batch).
 
@@ -9,10 +9,13 @@ use conclave_proto::audit::SealedEntry;
 use conclave_proto::store as proto;
 use prost::Message;
 
+use crate::guard::Guard;
 use crate::limits::{
-    MAX_ANSWER, MAX_BATCH_BYTES, MAX_BLOB_BYTES, MAX_GUARDS_PER_TXN, MAX_WRITES_PER_TXN,
+    MAX_ANSWER, MAX_BATCH_BYTES, MAX_BLOB_BYTES, MAX_GUARDS_PER_TXN, MAX_TOUCHES_PER_TXN,
+    MAX_WRITES_PER_TXN,
 };
-use crate::{GuardDigest, RecordId};
+use crate::write::{OpRef, Touch, Write, WriteRef};
+use crate::{Family, GuardDigest, RecordId};
 
 /// A txn before its proposer numbers it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +24,17 @@ pub struct TxnBody {
     pub now_ms: u64,
     /// Every record the decision read, as it was read; `None`: absent.
     pub guards: BTreeMap<RecordId, Option<GuardDigest>>,
-    /// New blobs; `None` deletes. Each record at most once.
-    pub writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    /// Every family whose members the decision listed, as it was; `None`: it had none.
+    pub scans: BTreeMap<Family, Option<GuardDigest>>,
+    /// Quotas: the txn conflicts if the family has this many members or more. They are counted before
+    /// the txn's own writes and after those of the txns before it, in its batch too: one that adds
+    /// `n` members to a family that may have `most` asks for fewer than `most - n + 1`. At least 1.
+    pub fewer: BTreeMap<Family, u32>,
+    /// Each record at most once.
+    pub writes: Vec<Write>,
+    /// Uses to note, after the writes: what the txn itself creates is there, what it deletes is not.
+    /// The later one of a record stands.
+    pub touches: Vec<Touch>,
     /// The one audit entry.
     pub audit: SealedEntry,
     /// A mutation's idempotency token.
@@ -32,27 +44,58 @@ pub struct TxnBody {
 }
 
 impl TxnBody {
+    /// A txn that is audited and does nothing else.
+    pub const fn new(now_ms: u64, audit: SealedEntry) -> TxnBody {
+        TxnBody {
+            now_ms,
+            guards: BTreeMap::new(),
+            scans: BTreeMap::new(),
+            fewer: BTreeMap::new(),
+            writes: Vec::new(),
+            touches: Vec::new(),
+            audit,
+            token: None,
+            answer: Vec::new(),
+        }
+    }
+
     /// Whether a replica would accept its shape. What passes here is never `MALFORMED` later.
     pub fn validate(&self) -> Result<(), BodyError> {
         check_shape(&Shape {
-            guards: self.guards.len(),
+            guards: self.guard_count(),
             writes: self.writes.len(),
+            touches: self.touches.len(),
             audit: Some(&self.audit),
             token_bytes: self.token.map_or(0, |token| token.len()),
             answer_bytes: self.answer.len(),
         })?;
-        check_writes(self.writes.iter().map(|(id, blob)| (*id, blob.as_deref())))?;
-        let bytes = BATCH_BYTES + self.bytes_max() + self.guards.len() * GUARD_BYTES;
+        check_writes(self.writes.iter().map(Write::borrowed))?;
+        if let Some((&family, _)) = self.fewer.iter().find(|(_, than)| **than == 0) {
+            return Err(BodyError::FewerThanNone { family });
+        }
+        let bytes = BATCH_BYTES + self.bytes_max() + self.guard_count() * GUARD_BYTES;
         if bytes > MAX_BATCH_BYTES { Err(BodyError::TooLarge { bytes }) } else { Ok(()) }
+    }
+
+    /// In the order in which they are checked.
+    pub(crate) fn all_guards(&self) -> impl Iterator<Item = Guard> + '_ {
+        let records = self.guards.iter().map(|(id, digest)| Guard::Record(*id, *digest));
+        let scans = self.scans.iter().map(|(family, digest)| Guard::Scan(*family, *digest));
+        let fewer = self.fewer.iter().map(|(family, than)| Guard::Fewer(*family, *than));
+        records.chain(scans).chain(fewer)
+    }
+
+    fn guard_count(&self) -> usize {
+        self.guards.len() + self.scans.len() + self.fewer.len()
     }
 
     /// An upper bound of what the txn adds to a batch's encoding, its guards' digests aside.
     pub(crate) fn bytes_max(&self) -> usize {
-        let blobs: usize =
-            self.writes.iter().map(|(_, blob)| blob.as_ref().map_or(0, Vec::len)).sum();
+        let blobs: usize = self.writes.iter().map(|it| it.blob().map_or(0, <[u8]>::len)).sum();
         TXN_BYTES
-            + self.guards.len() * GUARD_NUMBER_BYTES
+            + self.guard_count() * GUARD_NUMBER_BYTES
             + self.writes.len() * WRITE_BYTES
+            + self.touches.len() * TOUCH_BYTES
             + blobs
             + self.audit.commitment.len()
             + self.audit.sealed.len()
@@ -63,44 +106,40 @@ impl TxnBody {
 // Upper bounds of encoded sizes: tags and lengths at their longest, plus the fixed fields.
 /// A batch without txns: the proposer's index and head.
 pub(crate) const BATCH_BYTES: usize = 64;
-/// A guard: record id and digest.
-pub(crate) const GUARD_BYTES: usize = 40;
+/// A guard: record id, kind and digest.
+pub(crate) const GUARD_BYTES: usize = 48;
 const GUARD_NUMBER_BYTES: usize = 3;
-const WRITE_BYTES: usize = 32;
+/// Two record ids.
+const WRITE_BYTES: usize = 48;
+const TOUCH_BYTES: usize = 28;
 const TXN_BYTES: usize = 128;
 
 /// The checked writes and audit entry that go with a change of Raft's membership.
 pub fn member_change(
-    writes: Vec<(RecordId, Option<Vec<u8>>)>,
+    writes: &[Write],
     audit: SealedEntry,
 ) -> Result<proto::MemberChange, BodyError> {
     let shape = Shape {
         guards: 0,
         writes: writes.len(),
+        touches: 0,
         audit: Some(&audit),
         token_bytes: 0,
         answer_bytes: 0,
     };
     check_shape(&shape)?;
-    check_writes(writes.iter().map(|(id, blob)| (*id, blob.as_deref())))?;
-    let writes = writes.into_iter().map(write_to_proto).collect();
+    check_writes(writes.iter().map(Write::borrowed))?;
+    let writes = writes.iter().map(Write::to_proto).collect();
     let change = proto::MemberChange { writes, audit: Some(audit) };
     let bytes = change.encoded_len();
     if bytes > MAX_BATCH_BYTES { Err(BodyError::TooLarge { bytes }) } else { Ok(change) }
-}
-
-pub(crate) fn write_to_proto((id, blob): (RecordId, Option<Vec<u8>>)) -> proto::Write {
-    let op = match blob {
-        Some(blob) => proto::write::Op::Put(blob),
-        None => proto::write::Op::Delete(true),
-    };
-    proto::Write { record: id.to_bytes().to_vec(), op: Some(op) }
 }
 
 /// The counts and lengths that have bounds.
 pub(crate) struct Shape<'a> {
     pub(crate) guards: usize,
     pub(crate) writes: usize,
+    pub(crate) touches: usize,
     pub(crate) audit: Option<&'a SealedEntry>,
     pub(crate) token_bytes: usize,
     pub(crate) answer_bytes: usize,
@@ -112,6 +151,9 @@ pub(crate) fn check_shape<'a>(shape: &Shape<'a>) -> Result<Sealed<'a>, BodyError
     }
     if shape.writes > MAX_WRITES_PER_TXN {
         return Err(BodyError::TooManyWrites { count: shape.writes });
+    }
+    if shape.touches > MAX_TOUCHES_PER_TXN {
+        return Err(BodyError::TooManyTouches { count: shape.touches });
     }
     if !matches!(shape.token_bytes, 0 | 32) {
         return Err(BodyError::TokenLength { bytes: shape.token_bytes });
@@ -134,13 +176,18 @@ pub(crate) struct Sealed<'a> {
 }
 
 pub(crate) fn check_writes<'a>(
-    writes: impl Iterator<Item = (RecordId, Option<&'a [u8]>)>,
+    writes: impl Iterator<Item = WriteRef<'a>>,
 ) -> Result<(), BodyError> {
     let mut seen = BTreeSet::new();
-    for (record, blob) in writes {
-        let bytes = blob.map_or(0, <[u8]>::len);
-        if bytes > MAX_BLOB_BYTES {
-            return Err(BodyError::BlobTooLarge { record, bytes });
+    for WriteRef { record, op } in writes {
+        if let OpRef::Put { blob, parent } = op {
+            let bytes = blob.len();
+            if bytes > MAX_BLOB_BYTES {
+                return Err(BodyError::BlobTooLarge { record, bytes });
+            }
+            if parent == Some(record) {
+                return Err(BodyError::UnderItself { record });
+            }
         }
         if !seen.insert(record) {
             return Err(BodyError::WrittenTwice { record });
@@ -153,7 +200,7 @@ pub(crate) fn check_writes<'a>(
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It depends on too much.
-    #[error("a txn may guard {MAX_GUARDS_PER_TXN} records, not {count}")]
+    #[error("a txn may have {MAX_GUARDS_PER_TXN} guards, not {count}")]
     TooManyGuards {
         /// How many it has.
         count: usize,
@@ -163,6 +210,18 @@ pub enum BodyError {
     TooManyWrites {
         /// How many it has.
         count: usize,
+    },
+    /// It notes too many uses.
+    #[error("a txn may note {MAX_TOUCHES_PER_TXN} uses, not {count}")]
+    TooManyTouches {
+        /// How many it has.
+        count: usize,
+    },
+    /// A quota that nothing could ever meet.
+    #[error("no family has fewer than no members, as is asked of {family}")]
+    FewerThanNone {
+        /// Which one.
+        family: Family,
     },
     /// One record is too large.
     #[error("the blob of {record} has {bytes} bytes, more than {MAX_BLOB_BYTES}")]
@@ -175,6 +234,12 @@ pub enum BodyError {
     /// Two writes for one record.
     #[error("a txn writes {record} twice")]
     WrittenTwice {
+        /// The record.
+        record: RecordId,
+    },
+    /// A record whose parent would be itself.
+    #[error("a txn puts {record} under itself")]
+    UnderItself {
         /// The record.
         record: RecordId,
     },
@@ -214,6 +279,12 @@ pub enum BodyError {
     /// A write that names no record.
     #[error("write {position} is misshapen")]
     Write {
+        /// Position in the txn.
+        position: usize,
+    },
+    /// A touch that names no record.
+    #[error("touch {position} is misshapen")]
+    Touch {
         /// Position in the txn.
         position: usize,
     },

@@ -9,8 +9,10 @@ use conclave_proto::store as proto;
 use prost::Message;
 
 use crate::body::{Sealed, Shape, check_shape, check_writes};
+use crate::guard::Guard;
 use crate::limits::{MAX_BATCH_BYTES, MAX_TXNS_PER_BATCH};
-use crate::{BodyError, FEATURE_LEVEL, GuardDigest, RecordId, RecordIdError, TxnId};
+use crate::write::{OpRef, Touch, WriteRef};
+use crate::{BodyError, FEATURE_LEVEL, Family, GuardDigest, RecordId, RecordIdError, TxnId};
 
 /// The node must stop: applying this would part it from the others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,16 +61,10 @@ pub(crate) enum Op<'a> {
     Register(Option<(u64, [u8; 16])>),
     Checkpoint,
     MemberChange {
-        writes: Vec<Write<'a>>,
+        writes: Vec<WriteRef<'a>>,
         audit: Sealed<'a>,
     },
 }
-
-/// A record, and its new blob or nothing.
-pub(crate) type Write<'a> = (RecordId, Option<&'a [u8]>);
-
-/// A record, and what it must hold; nothing: it must be absent.
-pub(crate) type Guard = (RecordId, Option<GuardDigest>);
 
 pub(crate) struct Txn<'a> {
     pub(crate) id: TxnId,
@@ -78,7 +74,8 @@ pub(crate) struct Txn<'a> {
 pub(crate) struct Content<'a> {
     pub(crate) now_ms: u64,
     pub(crate) guards: Vec<Guard>,
-    pub(crate) writes: Vec<Write<'a>>,
+    pub(crate) writes: Vec<WriteRef<'a>>,
+    pub(crate) touches: Vec<Touch>,
     pub(crate) audit: Sealed<'a>,
     pub(crate) token: Option<[u8; 32]>,
     pub(crate) answer: &'a [u8],
@@ -118,18 +115,50 @@ fn parse_batch(batch: &proto::Batch) -> Result<Vec<Txn<'_>>, Fatal> {
 
 /// `None`: misshapen, which refuses the txns that name it.
 fn parse_guard(guard: &proto::Guard) -> Result<Option<Guard>, Fatal> {
-    let Some(record) = parse_record(&guard.record)? else { return Ok(None) };
-    Ok(match guard.digest.as_slice() {
-        [] => Some((record, None)),
-        digest => GuardDigest::parse(digest).ok().map(|digest| (record, Some(digest))),
+    use proto::guard::Family as Wire;
+    let Some(on_family) = &guard.family else {
+        let Some(record) = parse_record(&guard.record)? else { return Ok(None) };
+        return Ok(parse_digest(&guard.digest).map(|digest| Guard::Record(record, digest)));
+    };
+    let family = match on_family {
+        Wire::Scan(scan) => parse_family(scan.family.as_ref())?,
+        Wire::Fewer(fewer) => parse_family(fewer.family.as_ref())?,
+    };
+    let Some(family) = family else { return Ok(None) };
+    if !guard.record.is_empty() || !guard.digest.is_empty() {
+        return Ok(None);
+    }
+    Ok(match on_family {
+        Wire::Scan(scan) => parse_digest(&scan.digest).map(|digest| Guard::Scan(family, digest)),
+        Wire::Fewer(fewer) => (fewer.than > 0).then_some(Guard::Fewer(family, fewer.than)),
     })
 }
 
+/// `None`: of another length than 16 bytes or none.
+fn parse_digest(bytes: &[u8]) -> Option<Option<GuardDigest>> {
+    match bytes {
+        [] => Some(None),
+        digest => GuardDigest::parse(digest).ok().map(Some),
+    }
+}
+
+/// `None`: absent, or its parent has another length than 17 bytes.
+fn parse_family(family: Option<&proto::Family>) -> Result<Option<Family>, Fatal> {
+    let Some(family) = family else { return Ok(None) };
+    unless_unknown(Family::parse(family))
+}
+
 fn parse_txn<'a>(txn: &'a proto::Txn, guards: &[Option<Guard>]) -> Result<Content<'a>, Fault> {
-    let writes = parse_writes(&txn.writes)?;
+    let (writes, touches) = (parse_writes(&txn.writes), parse_touches(&txn.touches));
+    // Both are looked at before either is refused, so that what is unknown is never passed over.
+    let (writes, touches) = match (writes, touches) {
+        (Err(Fault::Fatal(fatal)), _) | (_, Err(Fault::Fatal(fatal))) => return Err(fatal.into()),
+        (writes, touches) => (writes?, touches?),
+    };
     let audit = check_shape(&Shape {
         guards: txn.guards.len(),
         writes: writes.len(),
+        touches: touches.len(),
         audit: txn.audit.as_ref(),
         token_bytes: txn.token.len(),
         answer_bytes: txn.answer.len(),
@@ -143,6 +172,7 @@ fn parse_txn<'a>(txn: &'a proto::Txn, guards: &[Option<Guard>]) -> Result<Conten
         now_ms: txn.now_ms,
         guards: txn.guards.iter().map(guard).collect::<Result<_, _>>()?,
         writes,
+        touches,
         audit,
         token: txn.token.as_slice().try_into().ok(),
         answer: &txn.answer,
@@ -159,6 +189,7 @@ fn parse_member_change(change: &proto::MemberChange) -> Result<Op<'_>, Fatal> {
         let audit = check_shape(&Shape {
             guards: 0,
             writes: writes.len(),
+            touches: 0,
             audit: change.audit.as_ref(),
             token_bytes: 0,
             answer_bytes: 0,
@@ -173,20 +204,37 @@ fn parse_member_change(change: &proto::MemberChange) -> Result<Op<'_>, Fatal> {
 }
 
 /// Looks at every write before it refuses any, so that what is unknown is never passed over.
-fn parse_writes(writes: &[proto::Write]) -> Result<Vec<Write<'_>>, Fault> {
+fn parse_writes(writes: &[proto::Write]) -> Result<Vec<WriteRef<'_>>, Fault> {
     use proto::write::Op as Wire;
     let mut parsed = Vec::with_capacity(writes.len());
     let mut malformed = None;
     for (position, write) in writes.iter().enumerate() {
         let record = parse_record(&write.record)?;
-        let blob = match write.op.as_ref().ok_or(Fatal::UnknownWrite)? {
-            Wire::Put(blob) => Some(Some(blob.as_slice())),
-            Wire::Delete(true) => Some(None),
-            Wire::Delete(false) => None,
+        let parent = match write.parent.as_slice() {
+            [] => Some(None),
+            bytes => parse_record(bytes)?.map(Some),
         };
-        match (record, blob) {
-            (Some(record), Some(blob)) => parsed.push((record, blob)),
+        let op = match (write.op.as_ref().ok_or(Fatal::UnknownWrite)?, parent) {
+            (Wire::Put(blob), Some(parent)) => Some(OpRef::Put { blob, parent }),
+            (Wire::Delete(true), Some(None)) => Some(OpRef::Delete),
+            _ => None,
+        };
+        match (record, op) {
+            (Some(record), Some(op)) => parsed.push(WriteRef { record, op }),
             _ => malformed = malformed.or(Some(BodyError::Write { position })),
+        }
+    }
+    malformed.map_or(Ok(parsed), |error| Err(error.into()))
+}
+
+/// Looks at every touch before it refuses any, as with writes.
+fn parse_touches(touches: &[proto::Touch]) -> Result<Vec<Touch>, Fault> {
+    let mut parsed = Vec::with_capacity(touches.len());
+    let mut malformed = None;
+    for (position, touch) in touches.iter().enumerate() {
+        match parse_record(&touch.record)? {
+            Some(record) => parsed.push(Touch { record, operation: touch.operation }),
+            None => malformed = malformed.or(Some(BodyError::Touch { position })),
         }
     }
     malformed.map_or(Ok(parsed), |error| Err(error.into()))
@@ -194,8 +242,12 @@ fn parse_writes(writes: &[proto::Write]) -> Result<Vec<Write<'_>>, Fault> {
 
 /// `None`: not 17 bytes.
 fn parse_record(bytes: &[u8]) -> Result<Option<RecordId>, Fatal> {
-    match RecordId::parse(bytes) {
-        Ok(record) => Ok(Some(record)),
+    unless_unknown(RecordId::parse(bytes))
+}
+
+fn unless_unknown<T>(parsed: Result<T, RecordIdError>) -> Result<Option<T>, Fatal> {
+    match parsed {
+        Ok(parsed) => Ok(Some(parsed)),
         Err(RecordIdError::Length { .. }) => Ok(None),
         Err(RecordIdError::UnknownKind { kind }) => Err(Fatal::UnknownKind { kind }),
     }

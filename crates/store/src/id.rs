@@ -1,6 +1,7 @@
 //! The small named numbers and identifiers of the store.
 
 use std::fmt;
+use std::ops::Bound;
 
 /// What a record is. Kinds below 32 are public: they stand in clear under fixed ids, and sealed
 /// nodes read them. The blobs of all others are sealed by their proposer.
@@ -39,11 +40,19 @@ pub enum Kind {
     Alias = 65,
     /// A principal and its policies.
     Principal = 66,
+    /// The policy of a key, under it.
+    KeyPolicy = 67,
+    /// A grant, under its key.
+    Grant = 68,
+    /// Something that is to happen at a time: see [`RecordId::due`].
+    Due = 69,
+    /// What is left of something that was destroyed.
+    Tombstone = 70,
 }
 
 impl Kind {
     /// Every kind, in order of its byte.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Domain,
         Kind::Members,
         Kind::Admissions,
@@ -60,6 +69,10 @@ impl Kind {
         Kind::Key,
         Kind::Alias,
         Kind::Principal,
+        Kind::KeyPolicy,
+        Kind::Grant,
+        Kind::Due,
+        Kind::Tombstone,
     ];
 
     /// Whether records of this kind stand in clear.
@@ -75,6 +88,20 @@ impl Kind {
     /// The kind of a byte; `None` if this version does not know it.
     pub fn from_byte(byte: u8) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.byte() == byte)
+    }
+
+    /// The ids of this kind that come after `after`, of whatever kind that is; `None`: there are none.
+    pub(crate) fn ids_after(
+        self,
+        after: Option<&RecordId>,
+    ) -> Option<(Bound<RecordId>, Bound<RecordId>)> {
+        let (first, last) = (RecordId::singleton(self), RecordId::new(self, [0xff; 16]));
+        let start = match after {
+            Some(after) if *after >= last => return None,
+            Some(after) if *after >= first => Bound::Excluded(*after),
+            _ => Bound::Included(first),
+        };
+        Some((start, Bound::Included(last)))
     }
 }
 
@@ -104,6 +131,21 @@ impl RecordId {
         let mut id = [0; 16];
         id[8..].copy_from_slice(&number.to_be_bytes());
         RecordId { kind, id }
+    }
+
+    /// Something due at a time, told from what else is due then by `what`. Of all records of kind
+    /// [`Kind::Due`] the first in order of id is the first that is due.
+    pub fn due(at: TimeMs, what: [u8; 8]) -> RecordId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&at.0.to_be_bytes());
+        id[8..].copy_from_slice(&what);
+        RecordId { kind: Kind::Due, id }
+    }
+
+    /// The time of a [`RecordId::due`] record; `None` for any other kind.
+    pub fn due_at(&self) -> Option<TimeMs> {
+        let at = self.id.first_chunk().filter(|_| self.kind == Kind::Due)?;
+        Some(TimeMs(u64::from_be_bytes(*at)))
     }
 
     /// Reads kind byte ‖ id.
@@ -229,6 +271,16 @@ mod tests {
         assert_eq!(ids[1].number(), Some(7));
         assert_eq!(ids[3].number(), None);
         assert_eq!(ids[4].to_string(), "Alias/00000000000000000000000000000000");
+    }
+
+    /// What is due first comes first, which is what the kind is for.
+    #[test]
+    fn due_records_sort_by_time() {
+        let due = |at, what| RecordId::due(TimeMs(at), [what; 8]);
+        let ids = [due(0, 9), due(255, 0), due(256, 0), due(256, 1), due(u64::MAX, 0)];
+        assert!(ids.is_sorted());
+        assert_eq!(ids.map(|id| id.due_at().unwrap().0), [0, 255, 256, 256, u64::MAX]);
+        assert_eq!(RecordId::numbered(Kind::Key, 7).due_at(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The replicated state machine: records, guarded transactions, exactly-once windows, the audit head.
+//! The replicated state machine: records and their families, guarded transactions, exactly-once windows, the audit head.
 //!
 //! A [`State`] is what every replica computes from the same log. [`State::apply`] is deterministic:
 //! it reads no clock, no disk and no randomness, and it iterates over nothing whose order is not
@@ -13,8 +13,11 @@
 
 pub mod batch;
 pub mod body;
+mod buckets;
 pub mod command;
 pub mod digest;
+pub mod families;
+pub mod guard;
 pub mod id;
 pub mod limits;
 pub mod memory;
@@ -25,13 +28,17 @@ mod segment;
 pub mod snapshot;
 pub mod state;
 mod tokens;
+pub mod uses;
 pub mod view;
+pub mod write;
 mod writers;
 
 pub use batch::{BatchBuilder, PushError};
 pub use body::{BodyError, TxnBody, member_change};
 pub use command::{Fatal, check_command};
 pub use digest::{BlobDigest, GuardDigest, LengthError};
+pub use families::Family;
+pub use guard::Guarded;
 pub use id::{Kind, LogIndex, RecordId, RecordIdError, Revision, TimeMs, TxnId};
 pub use limits::MAX_GUARDS_PER_TXN;
 pub use memory::MemoryStore;
@@ -40,4 +47,6 @@ pub use restore::{RestoreError, Restorer};
 pub use segment::SegmentPosition;
 pub use snapshot::SnapshotError;
 pub use state::{Applied, CheckpointNote, FEATURE_LEVEL, Registered, State};
+pub use uses::LastUse;
 pub use view::{ReadError, View};
+pub use write::{Touch, Write, WriteOp};

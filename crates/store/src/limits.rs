@@ -15,11 +15,14 @@ pub const MAX_BLOB_BYTES: usize = 64 << 10;
 /// Sealed answer kept beside a token, in bytes: 131,072 of them must fit in memory.
 pub const MAX_ANSWER: usize = 256;
 
-/// Records one decision may depend on: principal, policies, key, grants.
+/// Records and families one decision may depend on: principal, policies, key, grants.
 pub const MAX_GUARDS_PER_TXN: usize = 64;
 
 /// Records one txn may change. Founding a domain writes about twenty.
 pub const MAX_WRITES_PER_TXN: usize = 64;
+
+/// Uses one txn may note. Re-encryption uses two keys.
+pub const MAX_TOUCHES_PER_TXN: usize = 8;
 
 /// How far a txn's own time may lie from its batch's stamp, in milliseconds.
 pub const MAX_DECISION_SKEW_MS: u64 = 5_000;

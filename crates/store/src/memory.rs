@@ -10,8 +10,9 @@ use conclave_proto::audit::{SealedEntry, Step};
 use conclave_proto::store as proto;
 
 use crate::{
-    Applied, BatchBuilder, BlobDigest, FEATURE_LEVEL, Fatal, Kind, LogIndex, Outcome, ReadError,
-    RecordId, Rejection, State, TxnBody, TxnId, View, member_change,
+    Applied, BatchBuilder, BlobDigest, FEATURE_LEVEL, Family, Fatal, GuardDigest, Kind, LastUse,
+    LogIndex, Outcome, ReadError, RecordId, Rejection, State, TxnBody, TxnId, View, Write,
+    member_change,
 };
 
 /// The whole store of one imagined node.
@@ -56,9 +57,9 @@ impl MemoryStore {
     }
 
     /// Writes records without a guard, with an audit entry that says nothing: to set a stage.
-    pub fn write(&mut self, writes: Vec<(RecordId, Option<Vec<u8>>)>) {
+    pub fn write(&mut self, writes: Vec<Write>) {
         let audit = SealedEntry { key: 0, commitment: vec![0; 32], sealed: vec![0] };
-        let change = member_change(writes, audit).expect("a test writes within the limits");
+        let change = member_change(&writes, audit).expect("a test writes within the limits");
         self.apply_known(0, proto::command::Op::MemberChange(change));
     }
 
@@ -112,6 +113,22 @@ impl View for MemoryStore {
 
     fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
         self.state.list(kind, after, limit)
+    }
+
+    fn family(&self, family: &Family, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
+        self.state.family(family, after, limit)
+    }
+
+    fn count(&self, family: &Family) -> u32 {
+        self.state.count(family)
+    }
+
+    fn scan_guard(&self, family: &Family) -> Option<GuardDigest> {
+        self.state.scan_guard(family)
+    }
+
+    fn last_use(&self, id: &RecordId) -> Option<LastUse> {
+        self.state.last_use(id)
     }
 
     fn applied(&self) -> LogIndex {

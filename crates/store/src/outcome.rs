@@ -6,7 +6,7 @@ use conclave_proto::store as proto;
 pub use conclave_proto::store::Rejection;
 
 use crate::limits::MAX_ANSWER;
-use crate::{LogIndex, RecordId, Revision, TxnId};
+use crate::{Family, Guarded, LogIndex, RecordId, Revision, TxnId};
 
 /// How a txn ended. Whoever asks again about the same txn gets the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Outcome {
         /// Once this is applied, decide again.
         log_index: LogIndex,
         /// The first guard that failed; `None`: the decision's time was too far from its batch's.
-        record: Option<RecordId>,
+        on: Option<Guarded>,
     },
     /// It had no effect: its token was already taken by a txn that committed.
     Known {
@@ -37,10 +37,9 @@ impl Outcome {
         use proto::outcome::Result;
         let result = match self {
             Outcome::Committed(revision) => Result::Committed((*revision).into()),
-            Outcome::Conflict { log_index, record } => Result::Conflict(proto::Conflict {
-                log_index: log_index.0,
-                record: record.map(|id| id.to_bytes().to_vec()).unwrap_or_default(),
-            }),
+            Outcome::Conflict { log_index, on } => {
+                Result::Conflict(conflict_to_proto(*log_index, *on))
+            }
             Outcome::Known { revision, answer } => Result::Known(proto::Known {
                 revision: Some((*revision).into()),
                 answer: answer.to_vec(),
@@ -57,12 +56,7 @@ impl Outcome {
             Result::Committed(revision) => Outcome::Committed((*revision).into()),
             Result::Conflict(conflict) => Outcome::Conflict {
                 log_index: LogIndex(conflict.log_index),
-                record: match conflict.record.as_slice() {
-                    [] => None,
-                    bytes => {
-                        Some(RecordId::parse(bytes).map_err(|_| OutcomeError::ConflictRecord)?)
-                    }
-                },
+                on: conflict_on(conflict)?,
             },
             Result::Known(known) => {
                 if known.answer.len() > MAX_ANSWER {
@@ -85,6 +79,31 @@ impl Outcome {
     }
 }
 
+fn conflict_to_proto(log_index: LogIndex, on: Option<Guarded>) -> proto::Conflict {
+    let mut conflict = proto::Conflict { log_index: log_index.0, ..Default::default() };
+    match on {
+        None => {}
+        Some(Guarded::Record(record)) => conflict.record = record.to_bytes().to_vec(),
+        Some(Guarded::Scan(family)) => conflict.scan = Some(family.to_proto()),
+        Some(Guarded::Fewer(family)) => conflict.fewer = Some(family.to_proto()),
+    }
+    conflict
+}
+
+fn conflict_on(conflict: &proto::Conflict) -> Result<Option<Guarded>, OutcomeError> {
+    let family = |family| Family::parse(family).map_err(|_| OutcomeError::Conflict);
+    Ok(match (conflict.record.as_slice(), &conflict.scan, &conflict.fewer) {
+        ([], None, None) => None,
+        (bytes, None, None) => {
+            let record = RecordId::parse(bytes).map_err(|_| OutcomeError::Conflict)?;
+            Some(Guarded::Record(record))
+        }
+        ([], Some(scan), None) => Some(Guarded::Scan(family(scan)?)),
+        ([], None, Some(fewer)) => Some(Guarded::Fewer(family(fewer)?)),
+        _ => return Err(OutcomeError::Conflict),
+    })
+}
+
 impl From<Revision> for proto::Revision {
     fn from(revision: Revision) -> Self {
         proto::Revision { log_index: revision.log_index.0, position: revision.position }
@@ -103,9 +122,9 @@ pub enum OutcomeError {
     /// Nothing in it.
     #[error("the outcome is empty")]
     Empty,
-    /// The record of a conflict is not a record id.
-    #[error("the conflict names no record")]
-    ConflictRecord,
+    /// What a conflict was on is no record and no family, or several.
+    #[error("the conflict names something else than one record or family")]
+    Conflict,
     /// More than an answer may hold.
     #[error("the answer has {bytes} bytes, more than {MAX_ANSWER}")]
     AnswerTooLong {

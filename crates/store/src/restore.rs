@@ -15,8 +15,8 @@ use crate::snapshot::FORMAT;
 use crate::tokens::Taken;
 use crate::writers::{Window, Writer};
 use crate::{
-    BlobDigest, FEATURE_LEVEL, LogIndex, Outcome, RecordId, RecordIdError, Rejection, Revision,
-    SegmentPosition, State, TimeMs,
+    BlobDigest, FEATURE_LEVEL, Family, GuardDigest, LastUse, LogIndex, Outcome, RecordId,
+    RecordIdError, Rejection, Revision, SegmentPosition, State, TimeMs,
 };
 
 /// Most bytes of what the replica keeps in a snapshot's header.
@@ -30,12 +30,15 @@ pub struct Restorer {
     stage: Stage,
     items: u64,
     last_record: Option<RecordId>,
+    last_family: Option<Family>,
+    families: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Header,
     Records,
+    Families,
     Writers,
     Tokens,
     Complete,
@@ -55,6 +58,8 @@ impl Restorer {
             stage: Stage::Header,
             items: 0,
             last_record: None,
+            last_family: None,
+            families: 0,
         }
     }
 
@@ -77,6 +82,7 @@ impl Restorer {
         match item {
             Item::Header(header) => self.take_header(header)?,
             Item::Record(record) => blob = Some(self.take_record(record)?),
+            Item::Family(family) => self.take_family(&family)?,
             Item::Writer(writer) => self.take_writer(&writer)?,
             Item::Token(token) => self.take_token(&token)?,
             Item::Trailer(trailer) => self.check_count("items", trailer.items, self.items)?,
@@ -97,6 +103,9 @@ impl Restorer {
             return Err(RestoreError::Incomplete);
         }
         self.check_count("records", header.records, self.state.records.len() as u64)?;
+        // Each is there once and has members: so many chains leave no family without its own.
+        self.check_count("families", header.families, self.families)?;
+        self.check_count("families", header.families, self.state.records.families().len() as u64)?;
         self.check_count("writers", header.writers, self.state.writers.len() as u64)?;
         self.check_count("tokens", header.tokens, self.state.tokens.len() as u64)?;
         if header.state_digest != self.state.state_digest() {
@@ -109,6 +118,7 @@ impl Restorer {
         let (needs, name, next) = match item {
             Item::Header(_) => (Stage::Header, "header", Stage::Records),
             Item::Record(_) => (Stage::Records, "record", Stage::Records),
+            Item::Family(_) => (Stage::Families, "family", Stage::Families),
             Item::Writer(_) => (Stage::Writers, "writer", Stage::Writers),
             Item::Token(_) => (Stage::Tokens, "token", Stage::Tokens),
             Item::Trailer(_) => (Stage::Tokens, "trailer", Stage::Complete),
@@ -181,8 +191,37 @@ impl Restorer {
             return Err(RestoreError::Order { item: "record" });
         }
         self.last_record = Some(id);
-        self.state.records.set(id, Some(BlobDigest::of(&record.blob)));
+        let parent = match record.parent.as_slice() {
+            [] => None,
+            bytes => Some(RecordId::parse(bytes)?),
+        };
+        if parent == Some(id) {
+            return Err(RestoreError::UnderItself { record: id });
+        }
+        self.state.records.put(id, BlobDigest::of(&record.blob), parent);
+        if let Some(proto::LastUse { time_ms, operation, audit_index }) = record.last_use {
+            let time = TimeMs(time_ms);
+            if time > self.state.time || audit_index >= self.state.head.size {
+                return Err(RestoreError::LastUse { record: id });
+            }
+            self.state.records.touch(id, LastUse { time, operation, audit_index });
+        }
         Ok((id, record.blob))
+    }
+
+    /// The members are there already; what only their history tells is here.
+    fn take_family(&mut self, item: &proto::SnapshotFamily) -> Result<(), RestoreError> {
+        let wrong = |what| RestoreError::Family { what };
+        let family = item.family.as_ref().ok_or_else(|| wrong("name"))?;
+        let family = Family::parse(family)?;
+        if self.last_family.is_some_and(|last| family <= last) {
+            return Err(RestoreError::Order { item: "family" });
+        }
+        self.last_family = Some(family);
+        self.families += 1;
+        let chain = GuardDigest::parse(&item.chain).map_err(|_| wrong("chain"))?;
+        let has_members = self.state.records.families_mut().restore_chain(&family, chain);
+        if has_members { Ok(()) } else { Err(wrong("members")) }
     }
 
     fn take_writer(&mut self, item: &proto::SnapshotWriter) -> Result<(), RestoreError> {
@@ -329,6 +368,24 @@ pub enum RestoreError {
         /// Its length.
         bytes: usize,
     },
+    /// No replica could have applied this.
+    #[error("the snapshot has {record} under itself; take another snapshot")]
+    UnderItself {
+        /// Which.
+        record: RecordId,
+    },
+    /// A last use of the future.
+    #[error("the snapshot's last use of {record} is damaged; take another snapshot")]
+    LastUse {
+        /// Of what.
+        record: RecordId,
+    },
+    /// A family's item contradicts itself or the records.
+    #[error("a family of the snapshot is damaged: {what}; take another snapshot")]
+    Family {
+        /// The part at fault.
+        what: &'static str,
+    },
     /// A writer's item contradicts itself or another.
     #[error("the snapshot's writer {writer} is damaged: {what}; take another snapshot")]
     Writer {
@@ -356,7 +413,7 @@ pub enum RestoreError {
     /// The trailer was not reached.
     #[error("the snapshot was cut short; take another")]
     Incomplete,
-    /// Blobs or header were altered.
-    #[error("the snapshot's blobs are not those of its state digest; take another snapshot")]
+    /// Blobs, families, last uses or header were altered.
+    #[error("the snapshot's records are not those of its state digest; take another snapshot")]
     StateDigest,
 }

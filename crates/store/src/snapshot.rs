@@ -1,7 +1,7 @@
 //! Writes the whole state as a stream of items, the same bytes on every replica.
 //!
-//! Order: header, records by id, writers by id, tokens by commit, trailer. A writer whose window is
-//! long spans several items in a row, each with its id, Raft id, nonce and floor. The trailer counts
+//! Order: header, records by id with parent and last use, the chains of families, writers by id, tokens
+//! by commit, trailer. A writer whose window is long spans several items in a row, each with its id, Raft id, nonce and floor. The trailer counts
 //! the items before it. [`crate::restore`] reads this back; how items are framed and stored is the
 //! replica's affair.
 
@@ -12,7 +12,7 @@ use conclave_proto::store::snapshot_item::Item;
 use crate::limits::OUTCOMES_PER_ITEM;
 use crate::tokens::{Taken, Token};
 use crate::writers::Writer;
-use crate::{BlobDigest, RecordId, State, TxnId};
+use crate::{BlobDigest, LastUse, RecordId, State, TxnId};
 
 /// The format written, and the only one so far.
 pub const FORMAT: u32 = 1;
@@ -31,11 +31,22 @@ impl State {
             if BlobDigest::of(&blob) != *digest {
                 return Err(SnapshotError::Damaged { record: *id });
             }
-            Ok(Item::Record(proto::SnapshotRecord { id: id.to_bytes().to_vec(), blob }))
+            let parent = self.parent(id).map(|parent| parent.to_bytes().to_vec());
+            Ok(Item::Record(proto::SnapshotRecord {
+                id: id.to_bytes().to_vec(),
+                blob,
+                parent: parent.unwrap_or_default(),
+                last_use: self.last_use(id).map(last_use_to_proto),
+            }))
+        });
+        let families = self.records.families().chains().map(|(family, chain)| {
+            let (family, chain) = (Some(family.to_proto()), chain.digest.0.to_vec());
+            Item::Family(proto::SnapshotFamily { family, chain })
         });
         let writers = self.writers.iter().flat_map(|(id, writer)| writer_items(id, writer));
         let tokens = self.tokens.iter().map(|(token, taken)| token_item(token, taken));
-        let items = header.map(Ok).chain(records).chain(writers.chain(tokens).map(Ok));
+        let rest = families.chain(writers).chain(tokens);
+        let items = header.map(Ok).chain(records).chain(rest.map(Ok));
         let mut count = 0;
         items.map(Some).chain(std::iter::once(None)).map(move |item| {
             let item = match item {
@@ -66,8 +77,14 @@ impl State {
             segment_first: self.segment.first,
             segment_bytes: self.segment.bytes,
             token_horizon_ms: self.token_horizon_ms(),
+            families: self.records.families().len() as u64,
         }
     }
+}
+
+fn last_use_to_proto(last: LastUse) -> proto::LastUse {
+    let LastUse { time, operation, audit_index } = last;
+    proto::LastUse { time_ms: time.0, operation, audit_index }
 }
 
 fn writer_items(id: u64, writer: &Writer) -> impl Iterator<Item = Item> + '_ {

@@ -3,7 +3,8 @@
 //! A command is read whole before anything changes ([`crate::command`]), so a [`Fatal`] leaves the
 //! state as it was. What a txn goes through, in order: is its writer known, is it new, is it well
 //! shaped, is its token new, is it timely, do its guards hold. Only then does it take effect: its
-//! writes, one step of the audit chain, its token. However it ended is remembered for its writer.
+//! writes, its touches, one step of the audit chain, its token. However it ended is remembered for its
+//! writer. Guards are checked before the txn's own writes and after those of all txns before it.
 
 use std::sync::Arc;
 
@@ -15,14 +16,16 @@ use conclave_proto::store as proto;
 use prost::Message;
 
 use crate::body::Sealed;
-use crate::command::{Content, Op, Txn, Write, parse};
+use crate::command::{Content, Op, Txn, parse};
+use crate::guard::Guard;
 use crate::limits::MAX_DECISION_SKEW_MS;
 use crate::records::Records;
 use crate::tokens::{Taken, Tokens};
+use crate::write::{OpRef, Touch, WriteRef};
 use crate::writers::{Recall, Writers};
 use crate::{
-    BlobDigest, Fatal, Kind, LogIndex, Outcome, RecordId, Rejection, Revision, SegmentPosition,
-    TimeMs, TxnId,
+    BlobDigest, Family, Fatal, GuardDigest, Kind, LastUse, LogIndex, Outcome, RecordId, Rejection,
+    Revision, SegmentPosition, TimeMs, TxnId,
 };
 
 /// The newest commands this version can apply.
@@ -82,6 +85,13 @@ pub struct Registered {
     pub nonce: [u8; 16],
 }
 
+/// What changes when a txn commits or Raft's membership changes.
+struct Effect<'a> {
+    writes: &'a [WriteRef<'a>],
+    touches: &'a [Touch],
+    audit: &'a Sealed<'a>,
+}
+
 impl State {
     /// A domain before its first log entry.
     pub fn new(domain_id: [u8; 16]) -> State {
@@ -132,7 +142,12 @@ impl State {
             Op::MemberChange { writes, audit } => {
                 let at = Revision { log_index: self.applied, position: 0 };
                 let id = TxnId { writer: 0, sequence: log_index };
-                self.take_effect(at, id, &writes, &audit, &mut applied);
+                self.take_effect(
+                    at,
+                    id,
+                    &Effect { writes: &writes, touches: &[], audit: &audit },
+                    &mut applied,
+                );
             }
         }
         self.debug_validate();
@@ -180,7 +195,8 @@ impl State {
             Ok(content) => match self.obstacle(content) {
                 Some(obstacle) => obstacle,
                 None => {
-                    self.take_effect(at, txn.id, &content.writes, &content.audit, applied);
+                    let Content { writes, touches, audit, .. } = content;
+                    self.take_effect(at, txn.id, &Effect { writes, touches, audit }, applied);
                     if let Some(token) = content.token {
                         let answer = content.answer.into();
                         self.tokens.take(token, Taken { revision: at, time: self.time, answer });
@@ -201,27 +217,41 @@ impl State {
         }
         let log_index = self.applied;
         if txn.now_ms.abs_diff(self.time.0) > MAX_DECISION_SKEW_MS {
-            return Some(Outcome::Conflict { log_index, record: None });
+            return Some(Outcome::Conflict { log_index, on: None });
         }
-        let failed = txn.guards.iter().find(|(record, digest)| {
-            self.records.get(record).map(|digest| digest.guard()) != *digest
-        });
-        failed.map(|(record, _)| Outcome::Conflict { log_index, record: Some(*record) })
+        let failed = txn.guards.iter().find(|guard| !self.holds(guard));
+        failed.map(|guard| Outcome::Conflict { log_index, on: Some(guard.on()) })
     }
 
-    fn take_effect(
-        &mut self,
-        at: Revision,
-        id: TxnId,
-        writes: &[Write<'_>],
-        audit: &Sealed<'_>,
-        applied: &mut Applied,
-    ) {
-        for &(record, blob) in writes {
-            self.records.set(record, blob.map(BlobDigest::of));
-            applied.writes.push((record, blob.map(Arc::from)));
+    fn holds(&self, guard: &Guard) -> bool {
+        match guard {
+            Guard::Record(record, digest) => {
+                self.records.get(record).map(|digest| digest.guard()) == *digest
+            }
+            Guard::Scan(family, digest) => self.scan_guard(family) == *digest,
+            Guard::Fewer(family, than) => self.count(family) < *than,
         }
-        let step = self.extend_chain(at, id, audit);
+    }
+
+    fn take_effect(&mut self, at: Revision, id: TxnId, effect: &Effect<'_>, applied: &mut Applied) {
+        for &WriteRef { record, op } in effect.writes {
+            let blob = match op {
+                OpRef::Put { blob, parent } => {
+                    self.records.put(record, BlobDigest::of(blob), parent);
+                    Some(blob.into())
+                }
+                OpRef::Delete => {
+                    self.records.delete(&record);
+                    None
+                }
+            };
+            applied.writes.push((record, blob));
+        }
+        let (time, audit_index) = (self.time, self.head.size);
+        for &Touch { record, operation } in effect.touches {
+            self.records.touch(record, LastUse { time, operation, audit_index });
+        }
+        let step = self.extend_chain(at, id, effect.audit);
         let frame_bytes = FRAME_OVERHEAD + step.encoded_len();
         applied.rolled |= self.segment.add(step.index, frame_bytes as u64);
         applied.steps.push((self.segment.number, step));
@@ -251,7 +281,8 @@ impl State {
         }
     }
 
-    /// Digest over all records; only what changed since the last time is hashed again.
+    /// Digest over all records, which parents they are under, the families' chains and the last uses;
+    /// only what changed since the last time is hashed again.
     pub fn state_digest(&mut self) -> [u8; 32] {
         self.records.digest()
     }
@@ -300,6 +331,31 @@ impl State {
     /// At most `limit` records of `kind` in order of id, from the first one after `after`.
     pub fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
         self.records.list(kind, after, limit)
+    }
+
+    /// At most `limit` members of a family in order of id, from the first one after `after`.
+    pub fn family(&self, family: &Family, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
+        self.records.families().list(family, after, limit)
+    }
+
+    /// How many members a family has.
+    pub fn count(&self, family: &Family) -> u32 {
+        self.records.families().chain(family).map_or(0, |chain| chain.members)
+    }
+
+    /// A family's chain; `None` if it has no members.
+    pub fn scan_guard(&self, family: &Family) -> Option<GuardDigest> {
+        self.records.families().chain(family).map(|chain| chain.digest)
+    }
+
+    /// What a record is under; `None` if nothing, or if there is no such record.
+    pub fn parent(&self, id: &RecordId) -> Option<RecordId> {
+        self.records.families().parent(id)
+    }
+
+    /// A record's last use; `None` if it was not used since it was made, or is not there.
+    pub fn last_use(&self, id: &RecordId) -> Option<LastUse> {
+        self.records.last_use(id)
     }
 
     /// How many records there are.

@@ -142,13 +142,12 @@ mod tests {
     fn batch(state: &State, time_ms: u64, tokens: &[u8]) -> Batch {
         let mut batch = BatchBuilder::new();
         for (position, token) in (0..).zip(tokens) {
+            let audit = SealedEntry { key: 1, commitment: vec![1; 32], sealed: vec![1] };
+            let now_ms = state.time().0.max(time_ms);
             let body = TxnBody {
-                now_ms: state.time().0.max(time_ms),
-                guards: BTreeMap::new(),
-                writes: Vec::new(),
-                audit: SealedEntry { key: 1, commitment: vec![1; 32], sealed: vec![1] },
                 token: Some([*token; 32]),
                 answer: vec![*token],
+                ..TxnBody::new(now_ms, audit)
             };
             let sequence = state.applied().0 * 100 + position;
             batch.push(TxnId { writer: 1, sequence }, &body).unwrap();

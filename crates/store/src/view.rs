@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::{BlobDigest, GuardDigest, Kind, LogIndex, RecordId};
+use crate::{BlobDigest, Family, GuardDigest, Kind, LastUse, LogIndex, RecordId};
 
 /// One consistent reading of applied state.
 ///
@@ -18,6 +18,18 @@ pub trait View {
 
     /// At most `limit` records of `kind` in order of id, from the first one after `after`.
     fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId>;
+
+    /// At most `limit` members of the family in order of id, from the first one after `after`.
+    fn family(&self, family: &Family, after: Option<&RecordId>, limit: usize) -> Vec<RecordId>;
+
+    /// How many members the family has.
+    fn count(&self, family: &Family) -> u32;
+
+    /// What a guard on the family's members as listed here holds; `None`: that it has none.
+    fn scan_guard(&self, family: &Family) -> Option<GuardDigest>;
+
+    /// When the record was last used; `None` if it was not since it was made, or is not there.
+    fn last_use(&self, id: &RecordId) -> Option<LastUse>;
 
     /// The last log entry this reading contains.
     fn applied(&self) -> LogIndex;

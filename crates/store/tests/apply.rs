@@ -11,7 +11,7 @@ use conclave_proto::store as proto;
 use conclave_proto::store::command::Op;
 use conclave_store::limits::{MAX_TXNS_PER_BATCH, WRITER_WINDOW};
 use conclave_store::{
-    Fatal, Kind, MemoryStore, Outcome, RecordId, Rejection, State, View, check_command,
+    Fatal, Kind, MemoryStore, Outcome, RecordId, Rejection, State, View, Write, check_command,
     member_change,
 };
 
@@ -199,7 +199,7 @@ fn a_misshapen_registration_has_no_effect() {
 fn a_membership_change_writes_and_is_audited() {
     let mut store = store();
     let members = RecordId::singleton(Kind::Members);
-    let change = member_change(vec![(members, Some(b"a, b".to_vec()))], sealed(1)).unwrap();
+    let change = member_change(&[Write::put(members, b"a, b".to_vec())], sealed(1)).unwrap();
     check(
         &mut store,
         &command(NOW, Op::MemberChange(change)),
@@ -268,7 +268,7 @@ fn a_misshapen_guard_spoils_the_txns_that_name_it() {
     {
         let mut store = store();
         let mut batch = batch_of(&[txn(1).reads(key(1), "one"), txn(2)]);
-        batch.guards[0] = proto::Guard { record, digest };
+        batch.guards[0] = proto::Guard { record, digest, family: None };
         check(
             &mut store,
             &command(NOW, Op::Batch(batch)),
@@ -386,7 +386,7 @@ fn sequences_below_the_window_are_refused() {
 #[test]
 fn the_memory_store_reads_what_was_committed() {
     let mut store = MemoryStore::new(DOMAIN);
-    store.write(vec![(key(1), Some(b"one".to_vec())), (key(2), Some(b"two".to_vec()))]);
+    store.write(vec![Write::put(key(1), b"one".to_vec()), Write::put(key(2), b"two".to_vec())]);
     let update = txn(1).reads(key(1), "one").puts(key(1), "uno").deletes(key(2));
     assert!(matches!(store.commit(update.body.clone(), NOW), Outcome::Committed(_)));
     assert!(matches!(store.commit(update.body, NOW), Outcome::Conflict { .. }));

@@ -9,7 +9,7 @@ mod common;
 use common::*;
 use conclave_proto::store as proto;
 use conclave_proto::store::command::Op;
-use conclave_store::{Kind, MemoryStore, RecordId, Restorer, member_change};
+use conclave_store::{Kind, MemoryStore, RecordId, Restorer, Write, member_change};
 use prost::Message;
 
 /// Compares with the file's lines of hex; writes nothing.
@@ -21,7 +21,7 @@ fn check_golden(found: &[Vec<u8>], golden: &str) {
 
 fn commands() -> Vec<proto::Command> {
     let change = member_change(
-        vec![(RecordId::singleton(Kind::Members), Some(b"members".to_vec()))],
+        &[Write::put(RecordId::singleton(Kind::Members), b"members".to_vec())],
         sealed(7),
     );
     vec![
@@ -34,6 +34,34 @@ fn commands() -> Vec<proto::Command> {
         batch(&[txn(1).by(3), txn(3).misses(key(2)), txn(4).token(9, "other")]),
         checkpoint(),
     ]
+}
+
+/// What families, quotas and last uses added: the same forms otherwise.
+fn family_commands() -> Vec<proto::Command> {
+    let grants = grants_of(key(2));
+    let mut listed = txn(3).fewer(grants, 1).touches(key(2), 3);
+    listed.body.scans.insert(grants, Some(guard_of("chain")));
+    let change = member_change(&[Write::put(key(4), b"four".to_vec()).under(key(2))], sealed(7));
+    vec![
+        batch(&[
+            txn(1).puts(key(2), "two").puts_under(key(2), grant(1), "g1").touches(key(2), 1),
+            txn(2).puts_under(key(2), grant(3), "g3").deletes(grant(1)).touches(key(2), 2),
+            listed,
+            txn(4).fewer(grants, 1),
+        ]),
+        command(NOW + 2, Op::MemberChange(change.unwrap())),
+        checkpoint(),
+    ]
+}
+
+#[test]
+fn families_keep_their_bytes() {
+    let commands = family_commands();
+    let encoded: Vec<_> = commands.iter().map(Message::encode_to_vec).collect();
+    check_golden(&encoded, include_str!("golden/family_commands.hex"));
+    let mut store = MemoryStore::new(DOMAIN);
+    commands.iter().for_each(|command| drop(store.apply(command).unwrap()));
+    check_golden(&encode(&items(&store)), include_str!("golden/family_snapshot.hex"));
 }
 
 #[test]

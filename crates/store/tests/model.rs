@@ -14,8 +14,9 @@ use conclave_proto::store::command::Op;
 use conclave_proto::store::snapshot_item::Item;
 use conclave_store::limits::{MAX_BATCH_BYTES, MAX_DECISION_SKEW_MS};
 use conclave_store::{
-    BatchBuilder, BlobDigest, Kind, LogIndex, MemoryStore, Outcome, RecordId, Rejection, Restorer,
-    Revision, State, TxnId, View, member_change,
+    BatchBuilder, BlobDigest, Family, GuardDigest, Guarded, Kind, LastUse, LogIndex, MemoryStore,
+    Outcome, RecordId, Rejection, Restorer, Revision, State, TimeMs, Touch, TxnId, View, Write,
+    WriteOp, member_change,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -33,28 +34,84 @@ enum Event {
 
 const BLOBS: [&str; 3] = ["a", "b", "c"];
 
-/// Two ids in the same bucket and one in another, of two kinds.
+/// How many records there may be.
+const RECORDS: u8 = 5;
+
+/// Some ids in the same bucket and some in others, of two kinds.
 fn record(n: u8) -> RecordId {
     match n {
         0 => key(1),
         1 => RecordId::new(Kind::Key, [1, 1, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        _ => RecordId::new(Kind::Alias, [1; 16]),
+        _ => RecordId::new(Kind::Alias, [n; 16]),
     }
 }
 
+/// What a record may be under: one that may be there, and one that never is.
+fn parent(n: u8) -> RecordId {
+    [key(1), RecordId::singleton(Kind::Domain)][usize::from(n % 2)]
+}
+
+fn family(n: u8) -> Family {
+    Family::new(parent(n), [Kind::Alias, Kind::Key][usize::from(n / 2 % 2)])
+}
+
+/// A chain after these changes, as its definition says: 1 joined, 2 left.
+fn chain(changes: &[(u8, RecordId)]) -> Option<GuardDigest> {
+    let start = GuardDigest([0; 16]);
+    let digest = changes.iter().fold(start, |before, (change, member)| {
+        let link = [&b"conclave/store/chain/v1"[..], &before.0, &[*change], &member.to_bytes()];
+        BlobDigest(sha256(&link)).guard()
+    });
+    (!changes.is_empty()).then_some(digest)
+}
+
+/// A chain that families here have often: one or two members joined, one left.
+fn arb_chain() -> impl Strategy<Value = Option<GuardDigest>> {
+    vec((1u8..3, 0..RECORDS), 0..3).prop_map(|changes| {
+        let changes = changes.into_iter().map(|(change, member)| (change, record(member)));
+        chain(&changes.collect::<Vec<_>>())
+    })
+}
+
+/// A put's blob and parent; `None` deletes.
+type ArbWrite = Option<(usize, Option<u8>)>;
+
+fn arb_write() -> impl Strategy<Value = ArbWrite> {
+    prop_oneof![1 => Just(None), 3 => (0usize..3, option::of(0u8..2)).prop_map(Some)]
+}
+
 fn arb_txn() -> impl Strategy<Value = T> {
-    let guards = vec((0u8..3, option::of(0usize..3)), 0..2);
-    let writes = vec((0u8..3, option::of(0usize..3)), 0..3);
+    let guards = vec((0..RECORDS, option::of(0usize..3)), 0..2);
+    let families = (
+        prop_oneof![3 => Just(vec![]), 1 => vec((0u8..4, arb_chain()), 1..2)],
+        vec((0u8..4, 1u32..4), 0..2),
+    );
+    let writes = vec((0..RECORDS, arb_write()), 0..4);
+    let touches = vec((0..RECORDS, 0u32..9), 0..3);
     let skew = prop_oneof![8 => Just(0), 1 => -7_000i64..7_000];
-    (0u64..4, 1u64..12, skew, guards, writes, option::of(0u8..4)).prop_map(
-        |(writer, sequence, skew, guards, writes, token)| {
+    let name = (0u64..4, 1u64..30, skew, option::of(0u8..4));
+    (name, guards, families, writes, touches).prop_map(
+        |((writer, sequence, skew, token), guards, (scans, fewer), writes, touches)| {
             let mut t = txn(sequence).by(writer).at(NOW.saturating_add_signed(skew));
             for (id, blob) in guards {
                 t.body.guards.insert(record(id), blob.map(|blob| guard_of(BLOBS[blob])));
             }
+            t.body.scans.extend(scans.into_iter().map(|(n, chain)| (family(n), chain)));
+            t.body.fewer.extend(fewer.into_iter().map(|(n, than)| (family(n), than)));
             let writes: BTreeMap<_, _> = writes.into_iter().collect();
-            for (id, blob) in writes {
-                t.body.writes.push((record(id), blob.map(|blob| BLOBS[blob].into())));
+            for (id, write) in writes {
+                let id = record(id);
+                t = match write {
+                    None => t.deletes(id),
+                    // Key 1 under itself is refused before it is sent.
+                    Some((blob, Some(under))) if parent(under) != id => {
+                        t.puts_under(parent(under), id, BLOBS[blob])
+                    }
+                    Some((blob, _)) => t.puts(id, BLOBS[blob]),
+                };
+            }
+            for (id, operation) in touches {
+                t = t.touches(record(id), operation);
             }
             match token {
                 Some(token) => t.token(token, &format!("{writer}/{sequence}")),
@@ -79,7 +136,7 @@ fn command_of(event: &Event) -> proto::Command {
         Event::Batch(time, txns) => command(*time, Op::Batch(batch_of(txns))),
         Event::Register(raft_id) => register(*raft_id),
         Event::Members(t) => {
-            let change = member_change(t.body.writes.clone(), t.body.audit.clone()).unwrap();
+            let change = member_change(&t.body.writes, t.body.audit.clone()).unwrap();
             command(NOW, Op::MemberChange(change))
         }
         Event::Checkpoint => checkpoint(),
@@ -98,6 +155,10 @@ struct Model {
     index: u64,
     time: u64,
     records: BTreeMap<RecordId, Vec<u8>>,
+    parents: BTreeMap<RecordId, RecordId>,
+    /// Who joined and left each family since it last was empty.
+    changes: BTreeMap<Family, Vec<(u8, RecordId)>>,
+    uses: BTreeMap<RecordId, LastUse>,
     writers: BTreeMap<u64, u64>,
     ended: BTreeMap<TxnId, Outcome>,
     tokens: BTreeMap<[u8; 32], Taken>,
@@ -120,7 +181,7 @@ impl Model {
                         self.writers.insert(self.index, *raft_id);
                     }
                     Event::Members(t) => {
-                        self.write(&t.body.writes);
+                        self.write(&t.body.writes, &[]);
                         self.audited.push((0, self.index));
                     }
                     _ => {}
@@ -139,17 +200,24 @@ impl Model {
         }
         let log_index = LogIndex(self.index);
         let now = |id: &RecordId| self.records.get(id).map(|blob| BlobDigest::of(blob).guard());
-        let failed = t.body.guards.iter().find(|(id, digest)| now(id) != **digest);
+        let chain_now = |family: &Family| self.changes.get(family).and_then(|it| chain(it));
+        let record = t.body.guards.iter().find(|(id, digest)| now(id) != **digest);
+        let scan = t.body.scans.iter().find(|(family, chain)| chain_now(family) != **chain);
+        let full = |(family, than): &(&Family, &u32)| self.members(family).len() >= **than as usize;
+        let failed = record
+            .map(|(id, _)| Guarded::Record(*id))
+            .or(scan.map(|(family, _)| Guarded::Scan(*family)))
+            .or(t.body.fewer.iter().find(full).map(|(family, _)| Guarded::Fewer(*family)));
         let known = t.body.token.and_then(|token| self.tokens.get(&token));
         let outcome = if let Some(taken) = known {
             Outcome::Known { revision: taken.revision, answer: taken.answer.as_slice().into() }
         } else if self.time.abs_diff(t.body.now_ms) > MAX_DECISION_SKEW_MS {
-            Outcome::Conflict { log_index, record: None }
-        } else if let Some((id, _)) = failed {
-            Outcome::Conflict { log_index, record: Some(*id) }
+            Outcome::Conflict { log_index, on: None }
+        } else if failed.is_some() {
+            Outcome::Conflict { log_index, on: failed }
         } else {
             let at = Revision { log_index, position };
-            self.write(&t.body.writes);
+            self.write(&t.body.writes, &t.body.touches);
             self.audited.push((t.id.writer, t.id.sequence));
             if let Some(token) = t.body.token {
                 let answer = t.body.answer.clone();
@@ -161,28 +229,88 @@ impl Model {
         outcome
     }
 
-    fn write(&mut self, writes: &[(RecordId, Option<Vec<u8>>)]) {
-        for (id, blob) in writes {
-            match blob {
-                Some(blob) => self.records.insert(*id, blob.clone()),
-                None => self.records.remove(id),
+    fn members(&self, family: &Family) -> Vec<RecordId> {
+        let of = |id: &RecordId, under: &RecordId| Family::new(*under, id.kind()) == *family;
+        self.parents.iter().filter(|(id, under)| of(id, under)).map(|(id, _)| *id).collect()
+    }
+
+    fn write(&mut self, writes: &[Write], touches: &[Touch]) {
+        for Write { record: id, op } in writes {
+            let before = self.parents.get(id).copied();
+            let after = match op {
+                WriteOp::Put { blob, parent } => {
+                    self.records.insert(*id, blob.clone());
+                    parent.or(before)
+                }
+                WriteOp::Delete => {
+                    self.records.remove(id);
+                    self.uses.remove(id);
+                    None
+                }
             };
+            if before != after {
+                self.parents.remove(id);
+                self.parents.extend(after.map(|after| (*id, after)));
+                for (change, parent) in [(2, before), (1, after)] {
+                    let Some(parent) = parent else { continue };
+                    let family = Family::new(parent, id.kind());
+                    self.changes.entry(family).or_default().push((change, *id));
+                    if self.members(&family).is_empty() {
+                        self.changes.remove(&family);
+                    }
+                }
+            }
+        }
+        for Touch { record, operation } in touches {
+            if self.records.contains_key(record) {
+                let (time, operation) = (TimeMs(self.time), *operation);
+                let audit_index = self.audited.len() as u64;
+                self.uses.insert(*record, LastUse { time, operation, audit_index });
+            }
         }
     }
 
     /// The state digest as its definition says, from nothing.
     fn digest(&self) -> [u8; 32] {
-        let mut buckets: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-        for (id, blob) in &self.records {
-            let bytes = id.to_bytes();
-            let prefix = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) >> 4;
-            let bucket = buckets.entry(prefix).or_default();
-            bucket.extend([&bytes[..], &sha256(&[blob])].concat());
+        let records = self.records.iter().map(|(id, blob)| (*id, sha256(&[blob]).to_vec()));
+        let records = root("bucket", "state", records);
+        if self.parents.is_empty() && self.uses.is_empty() {
+            return records;
         }
-        let hash = |bytes: &Vec<u8>| sha256(&[b"conclave/store/bucket/v1", bytes]);
-        let bytes = buckets.iter().flat_map(|(n, b)| [&n.to_be_bytes()[..], &hash(b)].concat());
-        sha256(&[b"conclave/store/state/v1", &bytes.collect::<Vec<_>>()])
+        let parents = self.parents.iter().map(|(id, parent)| (*id, parent.to_bytes().to_vec()));
+        let chains = self.changes.iter().map(|(family, changes)| {
+            let members = self.members(family).len() as u32;
+            let kind = family.kind.byte();
+            let digest = chain(changes).unwrap().0;
+            (family.parent, [&[kind][..], &members.to_be_bytes(), &digest].concat())
+        });
+        let uses = self.uses.iter().map(|(id, last)| {
+            let LastUse { time, operation, audit_index } = last;
+            let (time, operation) = (time.0.to_be_bytes(), operation.to_be_bytes());
+            (*id, [&time[..], &operation, &audit_index.to_be_bytes()].concat())
+        });
+        sha256(&[
+            b"conclave/store/state/v2",
+            &records,
+            &root("parents-bucket", "parents", parents),
+            &root("chains-bucket", "chains", chains),
+            &root("uses-bucket", "uses", uses),
+        ])
     }
+}
+
+/// A tree of two levels over leaves that each begin with a record id, in their order.
+fn root(bucket: &str, root: &str, leaves: impl Iterator<Item = (RecordId, Vec<u8>)>) -> [u8; 32] {
+    let tag = |name: &str| format!("conclave/store/{name}/v1").into_bytes();
+    let mut buckets: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    for (id, leaf) in leaves {
+        let bytes = id.to_bytes();
+        let prefix = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) >> 4;
+        buckets.entry(prefix).or_default().extend([&bytes[..], &leaf].concat());
+    }
+    let hash = |bytes: &Vec<u8>| sha256(&[&tag(bucket), bytes]);
+    let bytes = buckets.iter().flat_map(|(n, b)| [&n.to_be_bytes()[..], &hash(b)].concat());
+    sha256(&[&tag(root), &bytes.collect::<Vec<_>>()])
 }
 
 fn restored(store: &MemoryStore) -> (State, BTreeMap<RecordId, Vec<u8>>) {
@@ -221,7 +349,7 @@ proptest! {
         }
         prop_assert_eq!(store.state_mut().state_digest(), model.digest());
         let audited = store.steps().iter().map(|step| (step.writer, step.sequence));
-        prop_assert_eq!(audited.collect::<Vec<_>>(), model.audited);
+        prop_assert_eq!(&audited.collect::<Vec<_>>(), &model.audited);
         let times: BTreeMap<_, _> = items(&store).into_iter().filter_map(|item| match item.item {
             Some(Item::Token(token)) => Some((token.token, token.time_ms)),
             _ => None,
@@ -229,9 +357,23 @@ proptest! {
         let expected = model.tokens.iter().map(|(token, taken)| (token.to_vec(), taken.time));
         prop_assert_eq!(times, expected.collect());
         prop_assert_eq!(store.state().token_horizon_ms(), None);
-        for n in 0..3 {
+        for n in 0..RECORDS {
             let blob = store.blob(&record(n)).unwrap();
             prop_assert_eq!(blob.as_deref(), model.records.get(&record(n)).map(Vec::as_slice));
+            prop_assert_eq!(store.last_use(&record(n)), model.uses.get(&record(n)).copied());
+            let under = model.parents.get(&record(n)).copied();
+            prop_assert_eq!(store.state().parent(&record(n)), under);
+        }
+        for family in (0..4).map(family) {
+            let members = model.members(&family);
+            prop_assert_eq!(store.count(&family) as usize, members.len());
+            let after = members.first().and_then(|first| members.get(1..).map(|rest| (first, rest)));
+            if let Some((first, rest)) = after {
+                prop_assert_eq!(store.family(&family, Some(first), 9), rest);
+            }
+            prop_assert_eq!(store.family(&family, None, 9), members);
+            let changes = model.changes.get(&family);
+            prop_assert_eq!(store.scan_guard(&family), changes.and_then(|it| chain(it)));
         }
         // A snapshot holds all of the state, so equal items are equal states.
         prop_assert_eq!(items_of(&replay, &store), items(&store));
@@ -309,11 +451,21 @@ proptest! {
     #[test]
     fn a_built_batch_is_within_its_bounds(
         sizes in vec((0usize..20_000, 0usize..20, 0usize..20_000, 0u8..200), 1..200),
+        wide in any::<bool>(),
     ) {
         let mut builder = BatchBuilder::new();
         for (sequence, (blob, guards, sealed, id)) in (1..).zip(sizes) {
             let mut t = txn(sequence).puts(key(id), "").token(id, "");
-            t.body.writes[0].1 = Some(vec![7; blob]);
+            t.body.writes[0] = Write::put(key(id), vec![7; blob]).under(grant(id));
+            if wide {
+                // Many small things of the longest sort, where estimates are tightest.
+                let more = (0u8..60).map(|n| Write::put(grant(n), vec![]).under(key(n)));
+                t.body.writes.extend(more);
+                t = (0..8).fold(t, |t, n| t.touches(grant(n), u32::MAX));
+                let families = (0..20).map(|n| Family::new(key(n), Kind::Principal));
+                t.body.fewer.extend(families.clone().map(|it| (it, u32::MAX - u32::from(id))));
+                t.body.scans.extend(families.map(|it| (it, Some(guard_of("")))));
+            }
             t.body.audit.sealed = vec![7; sealed.max(1)];
             t.body.answer = vec![7; blob % 257];
             let numbers = (0..guards as u64).map(|n| n * u64::from(id));
@@ -327,7 +479,8 @@ proptest! {
         let txns = builder.len();
         let batch = builder.finish(u64::MAX, [9; 32]);
         prop_assert!(txns > 0 && batch.encoded_len() <= MAX_BATCH_BYTES);
-        let guards: std::collections::BTreeSet<_> = batch.guards.iter().map(|g| &g.record).collect();
+        let guards: std::collections::BTreeSet<_> =
+            batch.guards.iter().map(Message::encode_to_vec).collect();
         prop_assert_eq!(guards.len(), batch.guards.len());
         let applied = MemoryStore::new(DOMAIN).apply(&command(NOW, Op::Batch(batch))).unwrap();
         for outcome in &applied.outcomes {

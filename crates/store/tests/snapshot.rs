@@ -9,7 +9,7 @@ use conclave_proto::store as proto;
 use conclave_proto::store::SnapshotItem;
 use conclave_proto::store::snapshot_item::Item;
 use conclave_store::limits::OUTCOMES_PER_ITEM;
-use conclave_store::{MemoryStore, RecordId, RestoreError, Restorer, SnapshotError, State};
+use conclave_store::{MemoryStore, RecordId, RestoreError, Restorer, SnapshotError, State, View};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -144,6 +144,92 @@ fn what_is_altered_is_refused() {
         alter(items[at].item.as_mut().unwrap());
         let error = format!("{:?}", restore(items).unwrap_err());
         assert!(error.starts_with(expected), "case {number}: {error}, not {expected}");
+    }
+}
+
+/// Grants under two keys, one of them used; conflicts on a scan and a quota.
+fn families() -> MemoryStore {
+    let mut store = store();
+    let grants = grants_of(key(1));
+    let txns = [
+        txn(1).puts_under(key(1), grant(1), "g1").puts_under(key(2), grant(2), "g2"),
+        txn(2).puts_under(key(1), grant(3), "g3").deletes(grant(1)).touches(key(1), 7),
+        txn(3).fewer(grants, 1),
+        txn(4).scans(&store, grants),
+    ];
+    store.apply(&batch(&txns)).unwrap();
+    store
+}
+
+/// Parents, chains with their history, last uses and what conflicts were on survive.
+#[test]
+fn families_and_uses_are_restored() {
+    let store = families();
+    let mut state = restore(items(&store)).unwrap();
+    state.validate();
+    assert_eq!(items_of(&state, &store), items(&store));
+    assert_eq!(state.scan_guard(&grants_of(key(1))), store.scan_guard(&grants_of(key(1))));
+    assert_eq!(state.family(&grants_of(key(1)), None, 9), [grant(3)]);
+    assert!(state.last_use(&key(1)).is_some());
+    assert_eq!(state.state_digest(), store.clone().state_mut().state_digest());
+}
+
+/// A family whose chain or members are not those of the state is refused.
+#[test]
+fn altered_families_are_refused() {
+    fn record(item: &mut Item) -> &mut proto::SnapshotRecord {
+        let Item::Record(record) = item else { panic!("no record") };
+        record
+    }
+    fn family(item: &mut Item) -> &mut proto::SnapshotFamily {
+        let Item::Family(family) = item else { panic!("no family") };
+        family
+    }
+    fn last_use(item: &mut Item) -> &mut proto::LastUse {
+        record(item).last_use.as_mut().unwrap()
+    }
+    type Alter = fn(&mut Item);
+    // Items: 0 header, 1 key 1, 2 grant 2, 3 grant 3, 4 and 5 families, 6 writer, 7 trailer.
+    let altered: [(usize, Alter, &str); 16] = [
+        (
+            0,
+            |i| {
+                if let Item::Header(h) = i {
+                    h.families = 1
+                }
+            },
+            "Count",
+        ),
+        (1, |i| last_use(i).time_ms += 1, "LastUse"),
+        (1, |i| last_use(i).audit_index = 3, "LastUse"),
+        (1, |i| last_use(i).audit_index = 1, "StateDigest"),
+        (1, |i| last_use(i).operation = 8, "StateDigest"),
+        (1, |i| record(i).last_use = None, "StateDigest"),
+        (2, |i| record(i).parent.clear(), "Family"),
+        (2, |i| record(i).parent.truncate(16), "Record"),
+        (2, |i| record(i).parent[0] = 99, "Record"),
+        (2, |i| record(i).parent = record(i).id.clone(), "UnderItself"),
+        (2, |i| record(i).parent = key(1).to_bytes().to_vec(), "Family"),
+        (4, |i| family(i).family = None, "Family"),
+        (4, |i| family(i).family.as_mut().unwrap().kind = 65, "Family"),
+        (4, |i| family(i).chain.truncate(15), "Family"),
+        (4, |i| family(i).chain[0] ^= 1, "StateDigest"),
+        (5, |i| family(i).family.as_mut().unwrap().parent = key(1).to_bytes().to_vec(), "Order"),
+    ];
+    let whole = items(&families());
+    assert_eq!(whole.len(), 8);
+    for (number, (at, alter, expected)) in altered.into_iter().enumerate() {
+        let mut items = whole.clone();
+        alter(items[at].item.as_mut().unwrap());
+        let error = format!("{:?}", restore(items).unwrap_err());
+        assert!(error.starts_with(expected), "case {number}: {error}, not {expected}");
+    }
+    for at in 4..6 {
+        let mut missing = whole.clone();
+        missing.remove(at);
+        let Some(Item::Trailer(trailer)) = &mut missing[6].item else { panic!() };
+        trailer.items -= 1;
+        assert!(matches!(restore(missing), Err(RestoreError::Count { what: "families", .. })));
     }
 }
 

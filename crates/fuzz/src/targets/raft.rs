@@ -6,8 +6,8 @@ use bytes::Bytes;
 use conclave_proto::{raft, store};
 use conclave_replica::codec;
 use conclave_store::{
-    BatchBuilder, Kind, MemoryStore, Outcome, RecordId, TxnBody, TxnId, check_command,
-    member_change,
+    BatchBuilder, Family, Kind, MemoryStore, Outcome, RecordId, Touch, TxnBody, TxnId, Write,
+    check_command, member_change,
 };
 use prost::Message;
 
@@ -41,17 +41,25 @@ fn store_command(input: &[u8]) -> bool {
 }
 
 pub(super) fn batch() -> store::Command {
-    let record = RecordId::new(Kind::Key, [3; 16]);
+    let (key, grant) = (RecordId::new(Kind::Key, [3; 16]), RecordId::new(Kind::Grant, [4; 16]));
+    let grants = Family::new(key, Kind::Grant);
     let sealed = STAGE.founding.keyring.seal_entry(&audit_entry(), &mut entropy());
     let mut batch = BatchBuilder::new();
+    // A grant that comes, is changed where it is, and stays unless the family is full.
     for sequence in 1..=3 {
         let body = TxnBody {
-            now_ms: NOW_MS,
             guards: BTreeMap::from([(RecordId::singleton(Kind::Members), None)]),
-            writes: vec![(record, (sequence < 3).then(|| vec![1; 80]))],
-            audit: sealed.clone(),
+            scans: BTreeMap::from([(Family::new(key, Kind::Due), None)]),
+            fewer: BTreeMap::from([(grants, 2)]),
+            writes: vec![match sequence {
+                1 => Write::put(grant, vec![1; 80]).under(key),
+                2 => Write::put(grant, vec![2; 80]),
+                _ => Write::delete(grant),
+            }],
+            touches: vec![Touch { record: grant, operation: 7 }],
             token: Some([sequence as u8; 32]),
             answer: vec![2; 60],
+            ..TxnBody::new(NOW_MS, sealed.clone())
         };
         let _ = batch.push(TxnId { writer: 1, sequence }, &body);
     }
@@ -65,8 +73,8 @@ fn command(op: store::command::Op) -> store::Command {
 fn store_commands() -> Vec<Vec<u8>> {
     use store::command::Op;
     let sealed = STAGE.founding.keyring.seal_entry(&audit_entry(), &mut entropy());
-    let records = STAGE.founding.writes.iter().filter(|(id, _)| id.kind() == Kind::Members);
-    let change = member_change(records.cloned().collect(), sealed);
+    let records = STAGE.founding.writes.iter().filter(|it| it.record.kind() == Kind::Members);
+    let change = member_change(&records.cloned().collect::<Vec<_>>(), sealed);
     let register = store::RegisterWriter { raft_id: 2, nonce: vec![5; 16] };
     let mut commands = vec![
         batch(),

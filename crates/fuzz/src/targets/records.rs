@@ -9,7 +9,7 @@ use conclave_seal::delivery::open_delivery;
 use conclave_seal::{
     Delivered, Keyring, OperatorKeyRecord, ShareEpochs, WrappedShare, seal_entry_to_intake,
 };
-use conclave_store::{Kind, MemoryStore, RecordId, View};
+use conclave_store::{Kind, MemoryStore, RecordId, View, Write};
 use prost::Message;
 
 use super::{choose, chosen, message};
@@ -39,7 +39,7 @@ fn sealed_record(input: &[u8]) -> bool {
         3 => {
             let mut store = STAGE.store.clone();
             let blob = keyring.seal_record(&record, bytes, &mut entropy());
-            store.write(vec![(record, Some(blob))]);
+            store.write(vec![Write::put(record, blob)]);
             let key = super::text::key_id(&KEY_ID);
             for request in [
                 v1::DescribeKeyRequest { key: key.clone() }.try_into(),
@@ -55,7 +55,7 @@ fn sealed_record(input: &[u8]) -> bool {
             let mut store = STAGE.store.clone();
             let principal = keyring.name_id(Kind::Principal, ACCOUNT, "eve");
             let blob = keyring.seal_record(&principal, bytes, &mut entropy());
-            store.write(vec![(principal, Some(blob))]);
+            store.write(vec![Write::put(principal, blob)]);
             let random = v1::GenerateRandomRequest { bytes: 16 };
             judge(&store, "eve", &random.try_into().expect("a request"))
         }
@@ -176,7 +176,7 @@ fn public_record(input: &[u8]) -> bool {
         kind => {
             let kind = if kind == 5 { Kind::DomainKeys } else { Kind::Domain };
             let mut store = STAGE.store.clone();
-            store.write(vec![(RecordId::singleton(kind), Some(bytes.to_vec()))]);
+            store.write(vec![Write::put(RecordId::singleton(kind), bytes.to_vec())]);
             let root = conclave_crypto::Key::generate(&mut entropy());
             Keyring::open(&root, &store).is_ok()
         }

@@ -8,7 +8,7 @@ use conclave_proto::{peer, raft, store, v1};
 use conclave_seal::delivery::open_request;
 use conclave_seal::exchange::{Giver, Parties, ask};
 use conclave_seal::{Delivered, NodeSeal, OperatorKeyRecord, OperatorSplit, RaftId};
-use conclave_store::{Kind, Outcome, RecordId, View, check_command};
+use conclave_store::{Family, Guarded, Kind, Outcome, RecordId, View, check_command};
 use prost::Message;
 
 use super::{choose, chosen, message};
@@ -243,7 +243,11 @@ fn peer_requests() -> Vec<Vec<u8>> {
     let change = peer::ChangeMembersRequest {
         voters: vec![1, 2, 3],
         change: Some(store::MemberChange::default()),
-        guards: vec![store::Guard { record: vec![1; 17], digest: vec![1; 16] }],
+        guards: vec![store::Guard {
+            record: vec![1; 17],
+            digest: vec![1; 16],
+            ..Default::default()
+        }],
     };
     let delivery = founding.deliveries.iter().find(|delivery| delivery.to == ME);
     let delivered = delivery.map(|delivery| delivery.to_request(&founding.epoch));
@@ -310,9 +314,15 @@ fn peer_answer(input: &[u8]) -> bool {
 }
 
 fn peer_answers() -> Vec<Vec<u8>> {
+    let key = RecordId::new(Kind::Key, [3; 16]);
+    let family = Family::new(key, Kind::Grant);
+    let conflict = |on| Outcome::Conflict { log_index: Default::default(), on };
     let outcomes = [
         Outcome::Committed(Default::default()),
-        Outcome::Conflict { log_index: Default::default(), record: None },
+        conflict(None),
+        conflict(Some(Guarded::Record(key))),
+        conflict(Some(Guarded::Scan(family))),
+        conflict(Some(Guarded::Fewer(family))),
         Outcome::Known { revision: Default::default(), answer: [1; 40].as_slice().into() },
     ];
     let txn = conclave_store::TxnId { writer: 1, sequence: 2 };

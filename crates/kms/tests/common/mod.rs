@@ -10,7 +10,7 @@ use conclave_kms::{
 };
 use conclave_proto::{audit, record, v1};
 use conclave_seal::{DomainId, FoundingInput, Keyring, OperatorSplit, found};
-use conclave_store::{Kind, MemoryStore, Outcome, View};
+use conclave_store::{Kind, MemoryStore, Outcome, View, Write};
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) const ACCOUNT: &str = "000000000001";
@@ -81,7 +81,7 @@ impl Service {
         let roles = Roles::parse(&[role.to_owned()]).unwrap();
         let encoded = encode_principal(&PrincipalName::parse(name).unwrap(), &roles, NOW_MS);
         let blob = self.keyring.seal_record(&id, &encoded, &mut self.entropy);
-        self.store.write(vec![(id, Some(blob))]);
+        self.store.write(vec![Write::put(id, blob)]);
     }
 
     pub(crate) fn caller(&mut self, principal: &str) -> Caller {

@@ -1,10 +1,8 @@
 //! Apply's effects on the index, and what a frozen state still sees.
 
-use std::collections::BTreeMap;
-
 use conclave_proto::audit::SealedEntry;
 use conclave_proto::store::command::Op;
-use conclave_store::{BatchBuilder, Kind, ReadError, RecordId, TxnBody, TxnId, View};
+use conclave_store::{BatchBuilder, Kind, ReadError, RecordId, TxnBody, TxnId, View, Write};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -43,17 +41,12 @@ impl Bench {
     }
 
     fn write(&mut self, writes: &[(u64, Option<&str>)]) {
-        let writes = writes
-            .iter()
-            .map(|(id, blob)| (record(*id), blob.map(|blob| blob.as_bytes().to_vec())));
-        let body = TxnBody {
-            now_ms: 10,
-            guards: BTreeMap::new(),
-            writes: writes.collect(),
-            audit: SealedEntry { key: 1, commitment: vec![0; 32], sealed: vec![1] },
-            token: None,
-            answer: Vec::new(),
-        };
+        let writes = writes.iter().map(|(id, blob)| match blob {
+            Some(blob) => Write::put(record(*id), blob.as_bytes().to_vec()),
+            None => Write::delete(record(*id)),
+        });
+        let audit = SealedEntry { key: 1, commitment: vec![0; 32], sealed: vec![1] };
+        let body = TxnBody { writes: writes.collect(), ..TxnBody::new(10, audit) };
         let mut batch = BatchBuilder::new();
         batch.push(TxnId { writer: WRITER, sequence: self.next }, &body).unwrap();
         let reply = self.apply(Op::Batch(batch.finish(0, [0; 32])));

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, RwLockReadGuard};
 
-use conclave_store::{BlobDigest, Kind, LogIndex, ReadError, RecordId, State, View};
+use conclave_store::{
+    BlobDigest, Family, GuardDigest, Kind, LastUse, LogIndex, ReadError, RecordId, State, View,
+};
 
 use super::Content;
 
@@ -31,6 +33,22 @@ impl View for AppliedView<'_> {
 
     fn list(&self, kind: Kind, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
         self.content.state.list(kind, after, limit)
+    }
+
+    fn family(&self, family: &Family, after: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
+        self.content.state.family(family, after, limit)
+    }
+
+    fn count(&self, family: &Family) -> u32 {
+        self.content.state.count(family)
+    }
+
+    fn scan_guard(&self, family: &Family) -> Option<GuardDigest> {
+        self.content.state.scan_guard(family)
+    }
+
+    fn last_use(&self, id: &RecordId) -> Option<LastUse> {
+        self.content.state.last_use(id)
     }
 
     fn applied(&self) -> LogIndex {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use conclave_proto::audit::{SealedEntry, Step};
 use conclave_replica::{Decided, PeerNode, ProposeError, Replica, ReplicaConfig};
-use conclave_store::{Kind, RecordId, Revision, TxnBody};
+use conclave_store::{Kind, RecordId, Revision, Touch, TxnBody, Write};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -192,14 +192,12 @@ pub fn sealed(number: u64) -> SealedEntry {
 }
 
 pub fn body(number: u64, now_ms: u64) -> TxnBody {
-    TxnBody {
-        now_ms,
-        guards: BTreeMap::new(),
-        writes: vec![(record(number % 500), Some(number.to_be_bytes().repeat(16)))],
-        audit: sealed(number),
-        token: None,
-        answer: Vec::new(),
-    }
+    // Under one of three parents, now this and now that, and used: all of it has to survive snapshots
+    // and starts, and to be the same on every node, as checkpoints will tell.
+    let (record, parent) = (record(number % 500), RecordId::numbered(Kind::Alias, number % 3));
+    let write = Write::put(record, number.to_be_bytes().repeat(16)).under(parent);
+    let touches = vec![Touch { record, operation: number as u32 }];
+    TxnBody { writes: vec![write], touches, ..TxnBody::new(now_ms, sealed(number)) }
 }
 
 pub async fn commit(node: &Replica, number: u64) -> Revision {

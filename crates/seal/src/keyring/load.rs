@@ -7,12 +7,11 @@ use conclave_crypto::entropy::Entropy;
 use conclave_crypto::hpke::HpkePrivateKey;
 use conclave_crypto::secret::Key;
 use conclave_proto::record;
-use conclave_store::{BlobDigest, Kind, ReadError, RecordId, View};
+use conclave_store::{BlobDigest, Kind, ReadError, RecordId, View, Write};
 use prost::Message;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Keyring, RecordError, Secrets, open_blob};
-use crate::Write;
 use crate::epoch::ShareEpochError;
 use crate::epochs::ShareEpochs;
 use crate::ids::{DomainId, EpochNumber, OperatorGeneration};
@@ -165,7 +164,7 @@ impl Keyring {
     ) -> Write {
         let generation = root.generation.0;
         let id = RecordId::numbered(Kind::NodeSealRoot, generation);
-        (id, Some(self.seal_secret(&id, root.key.expose(), generation, entropy)))
+        Write::put(id, self.seal_secret(&id, root.key.expose(), generation, entropy))
     }
 
     fn seal_secret(

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use conclave_crypto::entropy::Entropy;
 use conclave_proto::record;
-use conclave_store::{GuardDigest, Kind, ReadError, RecordId, View};
+use conclave_store::{GuardDigest, Kind, ReadError, RecordId, View, Write};
 use prost::Message;
 
 use super::rotation::DomainKeyEpochs;
 use super::{Keyring, RecordError};
-use crate::Write;
 
 /// Records looked at in one page: the reading of a page holds up whoever applies.
 pub const PAGE_RECORDS_MAX: usize = 32;
@@ -161,7 +160,7 @@ impl Keyring {
     ) -> Result<Vec<Write>, RecordError> {
         let again = older.iter().map(|Older { id, blob, .. }| {
             let plaintext = self.open_record(id, blob)?;
-            Ok((*id, Some(self.seal_record(id, plaintext.expose(), entropy))))
+            Ok(Write::put(*id, self.seal_record(id, plaintext.expose(), entropy)))
         });
         again.collect()
     }

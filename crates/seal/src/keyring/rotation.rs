@@ -22,13 +22,13 @@ use conclave_crypto::entropy::Entropy;
 use conclave_crypto::hpke::HpkePrivateKey;
 use conclave_crypto::secret::Key;
 use conclave_proto::record;
-use conclave_store::{GuardDigest, Kind, ReadError, RecordId, View};
+use conclave_store::{GuardDigest, Kind, ReadError, RecordId, View, Write};
 use prost::Message;
 
 use super::load::secret_key;
 use super::resealing::NothingOlder;
 use super::{Keyring, seal_blob, wrap_domain_key};
-use crate::Write;
+
 use crate::epochs::ShareEpochs;
 
 /// Epochs of the domain key that are kept at once. More than two are there only while rotations come
@@ -134,7 +134,7 @@ impl Keyring {
         let mut change = self.change(view, &record);
 
         if std::mem::take(&mut epochs.owes_rotation) {
-            change.writes.push((SHARE_EPOCH, Some(epochs.encode())));
+            change.writes.push(Write::put(SHARE_EPOCH, epochs.encode()));
         }
         // Entries of nodes that are not open go to a new key, too.
         let (&last, _) = self.secrets.intake.last_key_value().ok_or(DomainKeyError::Unreadable)?;
@@ -147,7 +147,7 @@ impl Keyring {
         let keys = record::PublicKeys::decode(&*blob).map_err(|_| DomainKeyError::Unreadable)?;
         let keys = record::PublicKeys { intake: intake.public().as_bytes().to_vec(), ..keys };
         change.guards.extend([(id, view.guard(&id)), (public, view.guard(&public))]);
-        change.writes.extend([(id, Some(sealed)), (public, Some(keys.encode_to_vec()))]);
+        change.writes.extend([Write::put(id, sealed), Write::put(public, keys.encode_to_vec())]);
         Ok(change)
     }
 
@@ -185,7 +185,7 @@ impl Keyring {
                 self.domain_keys_guard(),
                 (SHARE_EPOCH, view.guard(&SHARE_EPOCH)),
             ]),
-            writes: vec![(RECORD, Some(record.encode_to_vec()))],
+            writes: vec![Write::put(RECORD, record.encode_to_vec())],
             epochs: DomainKeyEpochs::of(record),
         }
     }

@@ -357,12 +357,12 @@ fn the_founding_txn_writes_each_record_once_and_nothing_secret_in_clear() {
     let writes = &stage.founding.writes;
     assert_eq!(stage.founding.guards().len(), writes.len());
     assert_eq!(writes.len(), 14);
-    let everything: Vec<u8> = writes.iter().flat_map(|(_, blob)| blob.clone().unwrap()).collect();
+    let everything: Vec<u8> = writes.iter().flat_map(|it| it.blob().unwrap().to_vec()).collect();
     let contains = |needle: &[u8]| everything.windows(needle.len()).any(|window| window == needle);
     assert!(contains(b"node-2") && !contains(b"alice"));
     assert!(!contains(stage.founding.keyring.root().expose()));
-    for (id, blob) in writes.iter().filter(|(id, _)| !id.kind().is_public()) {
-        stage.founding.keyring.open_record(id, blob.as_ref().unwrap()).unwrap();
+    for write in writes.iter().filter(|write| !write.record.kind().is_public()) {
+        stage.founding.keyring.open_record(&write.record, write.blob().unwrap()).unwrap();
     }
 }
 

@@ -145,7 +145,7 @@ impl World {
         self.log.last().unwrap()
     }
 
-    fn write(&mut self, writes: Vec<conclave_seal::Write>) {
+    fn write(&mut self, writes: Vec<conclave_store::Write>) {
         self.stage.store.write(writes);
         self.log.push(self.stage.epochs());
     }
@@ -204,8 +204,8 @@ impl World {
     }
 
     fn plan(&mut self, bits: u8) {
-        let (number, (_, counter)) = dealing::reserve(&self.counter, self.epochs()).unwrap();
-        self.counter = counter.unwrap();
+        let (number, write) = dealing::reserve(&self.counter, self.epochs()).unwrap();
+        self.counter = write.blob().unwrap().to_vec();
         let members = recipients((1..=NODES).filter(|id| bits >> (id - 1) & 1 == 1));
         let (keyring, ground) = (&self.stage.founding.keyring, ground(&self.stage.store));
         let dealing =

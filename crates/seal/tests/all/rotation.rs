@@ -13,19 +13,21 @@ use conclave_seal::keyring::rotation::{
 };
 use conclave_seal::keyring::{AnswerError, RecordError};
 use conclave_seal::{EpochNumber, Keyring, RaftId, SealKind, dealing};
-use conclave_store::{GuardDigest, Kind, MemoryStore, Outcome, RecordId, TxnBody, View};
+use conclave_store::{GuardDigest, Kind, MemoryStore, Outcome, RecordId, TxnBody, View, Write};
 use prost::Message;
 
 use crate::stage::{Stage, ground, recipients};
 
 const NOW_MS: u64 = 1_000_000;
 const PLAYS: u64 = 30;
+/// Turns of a play: long enough for several walks, which look at each kind of record in a turn of its own.
+const TURNS: u64 = 600;
 
 type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
 
-fn txn(guards: Guards, writes: Vec<(RecordId, Option<Vec<u8>>)>, now_ms: u64) -> TxnBody {
+fn txn(guards: Guards, writes: Vec<Write>, now_ms: u64) -> TxnBody {
     let audit = SealedEntry { key: 1, commitment: vec![0; 32], sealed: vec![0] };
-    TxnBody { now_ms, guards, writes, audit, token: None, answer: Vec::new() }
+    TxnBody { guards, writes, ..TxnBody::new(now_ms, audit) }
 }
 
 fn commit(store: &mut MemoryStore, change: DomainKeyChange, now_ms: u64) -> bool {
@@ -50,7 +52,7 @@ fn domain(count: u64) -> (MemoryStore, Keyring, SeededEntropy) {
     for number in 0..count {
         let id = RecordId::numbered(Kind::Key, number);
         let blob = keyring.seal_record(&id, &number.to_be_bytes(), &mut entropy);
-        store.write(vec![(id, Some(blob))]);
+        store.write(vec![Write::put(id, blob)]);
     }
     (store, keyring, entropy)
 }
@@ -157,7 +159,7 @@ fn golden_domain_keys() {
     assert_eq!(hex::encode(keys.encode_to_vec()), bytes);
     let read = |keys: &record::DomainKeys| {
         let mut store = MemoryStore::new([1; 16]);
-        store.write(vec![(RecordId::singleton(Kind::DomainKeys), Some(keys.encode_to_vec()))]);
+        store.write(vec![Write::put(RecordId::singleton(Kind::DomainKeys), keys.encode_to_vec())]);
         DomainKeyEpochs::read(&store).unwrap().unwrap()
     };
     let epochs = DomainKeyEpochs { current: 2, older: vec![1], since_ms: 300 };
@@ -176,7 +178,7 @@ fn rotations_may_overtake_the_sealing_but_not_without_end() {
         let number = u64::from(keyring.domain_key_epoch());
         let id = RecordId::numbered(Kind::Key, number);
         let blob = keyring.seal_record(&id, b"of its time", &mut entropy);
-        store.write(vec![(id, Some(blob))]);
+        store.write(vec![Write::put(id, blob)]);
     }
     let refused = keyring.rotate_domain_key(&store, NOW_MS, &mut entropy).unwrap_err();
     assert!(matches!(refused, DomainKeyError::TooMany { older } if older == DOMAIN_KEYS_MAX - 1));
@@ -200,7 +202,7 @@ fn pages_fit_into_txns_and_miss_nothing() {
     for number in 0..2 * PAGE_RECORDS_MAX as u64 {
         let id = RecordId::numbered(Kind::Alias, number);
         let blob = keyring.seal_record(&id, &large, &mut entropy);
-        store.write(vec![(id, Some(blob))]);
+        store.write(vec![Write::put(id, blob)]);
     }
     let change = keyring.rotate_domain_key(&store, NOW_MS, &mut entropy).unwrap();
     assert!(commit(&mut store, change, NOW_MS));
@@ -288,7 +290,7 @@ fn play(founded: &MemoryStore, root: &Key, seed: u64, guarded: bool) -> Result<u
     };
     let mut nodes = [new_node(&store), new_node(&store), new_node(&store)];
     let (mut floor, mut now_ms, mut retirements) = (0, NOW_MS, 0);
-    for _ in 0..400 {
+    for _ in 0..TURNS {
         let mut dice = [0; 4];
         entropy.fill(&mut dice);
         let mut committed = false;
@@ -305,7 +307,7 @@ fn play(founded: &MemoryStore, root: &Key, seed: u64, guarded: bool) -> Result<u
                 guards.insert(id, store.guard(&id));
                 let plaintext = content.to_be_bytes();
                 let blob = node.keyring.seal_record(&id, &plaintext, &mut entropy);
-                let body = txn(guards, vec![(id, Some(blob))], now_ms);
+                let body = txn(guards, vec![Write::put(id, blob)], now_ms);
                 node.decided.push(Decided { body, meant: Some((id, content)), retires: false });
             }
             3 => {
@@ -401,7 +403,7 @@ fn a_rotation_waits_for_a_pending_root_key_and_leaves_no_old_one_behind() {
     let mut pending = store.clone();
     let mut epochs = ground(&store).epochs;
     epochs.pending = Some(dealing.epoch.clone());
-    pending.write(vec![(RecordId::singleton(Kind::ShareEpoch), Some(epochs.encode()))]);
+    pending.write(vec![Write::put(RecordId::singleton(Kind::ShareEpoch), epochs.encode())]);
     let refused = old.rotate_domain_key(&pending, NOW_MS, &mut entropy).unwrap_err();
     assert!(matches!(refused, DomainKeyError::Pending));
 

@@ -5,7 +5,7 @@ use conclave_crypto::entropy::SeededEntropy;
 use conclave_crypto::sharing::{Share, combine};
 use conclave_seal::keyring::KeyringError;
 use conclave_seal::{Dealing, EpochNumber, Keyring, RaftId, SealKind, dealing};
-use conclave_store::{Kind, MemoryStore, RecordId, View};
+use conclave_store::{Kind, MemoryStore, RecordId, View, Write};
 
 use crate::stage::{DOMAIN, Stage, ground, recipients};
 
@@ -71,7 +71,7 @@ fn an_image_of_a_lone_node_opens_nothing_that_was_sealed_since_it_had_company() 
     let (mut store, lone) = (stage.store, stage.founding.keyring);
     let id = RecordId::new(Kind::Key, [4; 16]);
     let entropy = &mut SeededEntropy::from_number(9);
-    store.write(vec![(id, Some(lone.seal_record(&id, b"kept", entropy)))]);
+    store.write(vec![Write::put(id, lone.seal_record(&id, b"kept", entropy))]);
     let image = store.clone();
 
     let three = deal(&store, &lone, 2, &[1, 2, 3]);
@@ -88,7 +88,7 @@ fn an_image_of_a_lone_node_opens_nothing_that_was_sealed_since_it_had_company() 
         let blob = store.blob(record).unwrap().unwrap();
         let content = keyring.open_record(record, &blob).unwrap();
         let again = keyring.seal_record(record, content.expose(), entropy);
-        store.write(vec![(*record, Some(again))]);
+        store.write(vec![Write::put(*record, again)]);
     }
 
     // All that the image gives: its root key, which opens its records, and with them every key of the time.

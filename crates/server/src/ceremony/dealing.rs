@@ -17,9 +17,9 @@ use conclave_seal::dealing::{self, NewOperators};
 use conclave_seal::members::recipients_with_seals;
 use conclave_seal::{
     Dealing, EpochNumber, Ground, Keyring, OperatorKeyRecord, RaftId, SealKind, SealState,
-    ShareEpochs, Write,
+    ShareEpochs,
 };
-use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, member_change};
+use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, Write, member_change};
 use futures::future::join_all;
 use prost::Message;
 use tonic::Status;
@@ -259,10 +259,10 @@ impl Order<'_> {
         });
         let mut members = change.members.clone();
         members.members.sort_by_key(|member| member.raft_id);
-        writes.push((RecordId::singleton(Kind::Members), Some(members.encode_to_vec())));
-        writes.push((RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec())));
+        writes.push(Write::put(RecordId::singleton(Kind::Members), members.encode_to_vec()));
+        writes.push(Write::put(RecordId::singleton(Kind::Admissions), admissions.encode_to_vec()));
         let entry = happened.seal(hosted, now_ms)?;
-        let record = member_change(writes, entry).map_err(|error| invalid(error.to_string()))?;
+        let record = member_change(&writes, entry).map_err(|error| invalid(error.to_string()))?;
         let voters: Vec<u64> = members.members.iter().map(|member| member.raft_id).collect();
         let deadline = Instant::now() + STEP_TIMEOUT;
         hosted

@@ -179,12 +179,9 @@ pub(crate) async fn commit(
     let happened = Happened::by(caller, "Init", founders);
     let entry = happened.entry(&node.name, &node.config.region, now_ms);
     let body = TxnBody {
-        now_ms,
         guards: pending.founding.guards(),
         writes: pending.founding.writes.clone(),
-        audit: pending.founding.keyring.seal_entry(&entry, &mut SystemEntropy),
-        token: None,
-        answer: Vec::new(),
+        ..TxnBody::new(now_ms, pending.founding.keyring.seal_entry(&entry, &mut SystemEntropy))
     };
     match hosted.replica.propose(body, deadline).await {
         Ok(Decided::Committed(revision)) => {

@@ -15,7 +15,7 @@ use conclave_proto::record::{Admission, Admissions, Member, Members};
 use conclave_proto::v1::InitMember;
 use conclave_replica::PeerNode;
 use conclave_seal::RaftId;
-use conclave_store::{GuardDigest, Kind, RecordId, Revision, View};
+use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, Write};
 use prost::Message;
 use tonic::Status;
 use tracing::info;
@@ -177,7 +177,7 @@ impl Order<'_> {
         let name = member.name.clone();
         let fingerprint = hex::encode(&member.enrolment_key);
         admissions.admissions.push(Admission { member: Some(member), nonce });
-        let write = (RecordId::singleton(Kind::Admissions), Some(admissions.encode_to_vec()));
+        let write = Write::put(RecordId::singleton(Kind::Admissions), admissions.encode_to_vec());
         let parameters = [("step", "admit".to_owned()), ("enrolmentKey", fingerprint)];
         self.record(guards, vec![write], &parameters, &[&name]).await
     }

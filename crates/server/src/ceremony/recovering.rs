@@ -15,7 +15,7 @@ use conclave_seal::EpochNumber;
 use conclave_seal::dealing;
 use conclave_seal::delivery::open_request;
 use conclave_seal::members::recipients_with_seals;
-use conclave_store::{Kind, RecordId};
+use conclave_store::{Kind, RecordId, Write};
 use prost::Message;
 use tonic::Status;
 use tracing::{info, warn};
@@ -79,7 +79,7 @@ pub(crate) async fn deal_alone(
     }
     let mut writes =
         dealt.writes(&acknowledged, true).map_err(|error| unavailable(error.to_string()))?;
-    let mut put = |kind, blob| writes.push((RecordId::singleton(kind), Some(blob)));
+    let mut put = |kind, blob| writes.push(Write::put(RecordId::singleton(kind), blob));
     put(Kind::Members, alone(before, member).encode_to_vec());
     put(Kind::Admissions, Admissions::default().encode_to_vec());
     let happened = self::happened(hosted, caller, origin(hosted, number));

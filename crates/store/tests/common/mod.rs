@@ -7,14 +7,12 @@
     reason = "each test program uses a part of it"
 )]
 
-use std::collections::BTreeMap;
-
 use conclave_proto::audit::SealedEntry;
 use conclave_proto::store as proto;
 use conclave_proto::store::command::Op;
 use conclave_store::{
-    Applied, BatchBuilder, BlobDigest, Fatal, GuardDigest, Kind, MemoryStore, Outcome, RecordId,
-    State, TxnBody, TxnId, View,
+    Applied, BatchBuilder, BlobDigest, Family, Fatal, GuardDigest, Guarded, Kind, MemoryStore,
+    Outcome, RecordId, State, Touch, TxnBody, TxnId, View, Write,
 };
 use prost::Message;
 
@@ -22,6 +20,16 @@ pub const DOMAIN: [u8; 16] = [0xd0; 16];
 pub const NOW: u64 = 1_700_000_000_000;
 /// The writer that every new `MemoryStore` has.
 pub const WRITER: u64 = 1;
+
+/// The grant whose id is sixteen times `n`.
+pub fn grant(n: u8) -> RecordId {
+    RecordId::new(Kind::Grant, [n; 16])
+}
+
+/// The grants under a key.
+pub fn grants_of(key: RecordId) -> Family {
+    Family::new(key, Kind::Grant)
+}
 
 /// The record of kind key whose id is sixteen times `n`.
 pub fn key(n: u8) -> RecordId {
@@ -46,9 +54,7 @@ pub struct T {
 /// The default writer's txn of this sequence, decided at `NOW`.
 pub fn txn(sequence: u64) -> T {
     let audit = sealed(sequence as u8);
-    let (guards, writes) = (BTreeMap::new(), Vec::new());
-    let body = TxnBody { now_ms: NOW, guards, writes, audit, token: None, answer: Vec::new() };
-    T { id: TxnId { writer: WRITER, sequence }, body }
+    T { id: TxnId { writer: WRITER, sequence }, body: TxnBody::new(NOW, audit) }
 }
 
 impl T {
@@ -69,11 +75,28 @@ impl T {
         self
     }
     pub fn puts(mut self, id: RecordId, blob: &str) -> T {
-        self.body.writes.push((id, Some(blob.into())));
+        self.body.writes.push(Write::put(id, blob.into()));
+        self
+    }
+    pub fn puts_under(mut self, parent: RecordId, id: RecordId, blob: &str) -> T {
+        self.body.writes.push(Write::put(id, blob.into()).under(parent));
         self
     }
     pub fn deletes(mut self, id: RecordId) -> T {
-        self.body.writes.push((id, None));
+        self.body.writes.push(Write::delete(id));
+        self
+    }
+    /// Is guarded on the family as `store` has it.
+    pub fn scans(mut self, store: &MemoryStore, family: Family) -> T {
+        self.body.scans.insert(family, store.scan_guard(&family));
+        self
+    }
+    pub fn fewer(mut self, family: Family, than: u32) -> T {
+        self.body.fewer.insert(family, than);
+        self
+    }
+    pub fn touches(mut self, record: RecordId, operation: u32) -> T {
+        self.body.touches.push(Touch { record, operation });
         self
     }
     pub fn token(mut self, token: u8, answer: &str) -> T {
@@ -124,10 +147,15 @@ pub fn show(applied: &Result<Applied, Fatal>) -> String {
         let (txn, outcome) = Outcome::from_proto(outcome).unwrap();
         let outcome = match outcome {
             Outcome::Committed(revision) => format!("committed {revision}"),
-            Outcome::Conflict { log_index, record: Some(record) } => {
-                format!("conflict {log_index} {}", short(record))
+            Outcome::Conflict { log_index, on } => {
+                let on = match on {
+                    Some(Guarded::Record(record)) => short(record),
+                    Some(Guarded::Scan(family)) => format!("scan {}", short_family(family)),
+                    Some(Guarded::Fewer(family)) => format!("fewer {}", short_family(family)),
+                    None => "time".to_owned(),
+                };
+                format!("conflict {log_index} {on}")
             }
-            Outcome::Conflict { log_index, record: None } => format!("conflict {log_index} time"),
             Outcome::Known { revision, answer } => {
                 format!("known {revision} {}", String::from_utf8_lossy(&answer))
             }
@@ -159,6 +187,10 @@ pub fn show(applied: &Result<Applied, Fatal>) -> String {
 
 fn short(record: RecordId) -> String {
     format!("{:?} {}", record.kind(), record.id()[0])
+}
+
+fn short_family(family: Family) -> String {
+    format!("{:?} under {}", family.kind, short(family.parent))
 }
 
 /// Applies the command and compares everything it did.
