@@ -1,7 +1,12 @@
-//! Compiles the protos with protox, so that no protoc is needed.
+//! Compiles the protos with protox, so that no protoc is needed, and gives the messages of the service
+//! of keys the JSON form that the AWS KMS protocol has for them.
 
 use std::error::Error;
 use std::path::Path;
+
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use tonic_prost_build::Builder;
 
 const FILES: [&str; 8] = [
     "conclave/audit/v1/audit.proto",
@@ -9,45 +14,122 @@ const FILES: [&str; 8] = [
     "conclave/record/v1/record.proto",
     "conclave/raft/v1/raft.proto",
     "conclave/peer/v1/peer.proto",
-    "conclave/v1/kms.proto",
+    KMS,
     "conclave/v1/cluster.proto",
     "conclave/seal/v1/seal.proto",
 ];
+/// Whose messages have a JSON form.
+const KMS: &str = "conclave/v1/kms.proto";
+/// Fields from this number on are not part of it.
+const OWN_FIELDS: i32 = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let set = protox::compile(FILES, [root])?;
-    tonic_prost_build::configure()
+    let builder = tonic_prost_build::configure()
         .bytes(".conclave.raft.v1")
         .bytes(".conclave.store.v1.Command")
-        .skip_debug(SECRET_BEARING)
-        .compile_fds(set)?;
+        .btree_map(".conclave.v1")
+        .skip_debug(SECRET_BEARING);
+    json(builder, &set).compile_fds(set)?;
     Ok(())
 }
 
+/// serde attributes for each message and field of the service of keys.
+fn json(mut builder: Builder, set: &FileDescriptorSet) -> Builder {
+    let messages = set.file.iter().filter(|file| file.name() == KMS).flat_map(|f| &f.message_type);
+    for message in messages {
+        let path = format!(".conclave.v1.{}", message.name());
+        builder = builder
+            .type_attribute(&path, "#[derive(serde::Serialize, serde::Deserialize)]")
+            .type_attribute(&path, "#[serde(default)]");
+        for field in &message.field {
+            let path = format!("{path}.{}", field.name());
+            builder = builder.field_attribute(path, json_field(message, field));
+        }
+    }
+    builder
+}
+
+/// The names and shapes of AWS KMS: upper camel case, blobs in base64, dates in seconds; null is as good
+/// as absent, what is absent is left out. Lists that are there even when empty have their JSON name
+/// written out in the proto.
+fn json_field(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
+    if field.number() >= OWN_FIELDS {
+        return "#[serde(skip)]".to_owned();
+    }
+    let mut name = field.json_name().to_owned();
+    let written_out = name.starts_with(|first: char| first.is_ascii_uppercase());
+    name[..1].make_ascii_uppercase();
+    let repeated = field.label() == Label::Repeated;
+    let is_map = message.nested_type.iter().any(|entry| {
+        field.type_name() == format!(".conclave.v1.{}.{}", message.name(), entry.name())
+    });
+    let date = field.name().ends_with("_ms");
+    let with = match (field.proto3_optional(), field.r#type()) {
+        (true, _) if date => Some("optional_date"),
+        (true, _) => None,
+        (false, Type::Message) if is_map => Some("pairs"),
+        (false, Type::Message) => None,
+        (false, Type::Bytes) => Some("blob"),
+        (false, _) if date => Some("date"),
+        (false, _) => Some("or_default"),
+    };
+    let absent = match field.r#type() {
+        _ if field.proto3_optional() => Some("Option::is_none"),
+        _ if is_map => Some("std::collections::BTreeMap::is_empty"),
+        _ if repeated && !written_out => Some("Vec::is_empty"),
+        Type::Message if !repeated => Some("Option::is_none"),
+        _ => None,
+    };
+    let object = match field.r#type() {
+        Type::Message if is_map => None,
+        Type::Message if repeated => Some("objects"),
+        Type::Message => Some("object"),
+        _ => None,
+    };
+    let object = object
+        .map(|object| format!(", deserialize_with = \"crate::json::{object}\""))
+        .unwrap_or_default();
+    let with = with.map(|with| format!(", with = \"crate::json::{with}\"")).unwrap_or_default();
+    let absent = absent.map(|is| format!(", skip_serializing_if = \"{is}\"")).unwrap_or_default();
+    format!("#[serde(rename = \"{name}\"{with}{object}{absent})]")
+}
+
 /// Messages that can hold a secret get a hand-written `Debug` that shows none of it.
-const SECRET_BEARING: [&str; 22] = [
+const SECRET_BEARING: [&str; 33] = [
     ".conclave.record.v1.SecretKey",
     ".conclave.record.v1.Key",
     ".conclave.record.v1.BackingKey",
+    ".conclave.record.v1.Tag",
+    ".conclave.record.v1.Alias",
     ".conclave.seal.v1.OperatorShare",
     ".conclave.seal.v1.Enrolment",
-    ".conclave.v1.EncryptRequest",
-    ".conclave.v1.DecryptResponse",
-    ".conclave.v1.GenerateDataKeyResponse",
-    ".conclave.v1.GenerateRandomResponse",
     ".conclave.v1.PrepareInitResponse",
     ".conclave.v1.UnsealRequest",
-    ".conclave.v1.ContextPair",
-    ".conclave.v1.DecryptRequest",
-    ".conclave.v1.ReEncryptRequest",
     ".conclave.v1.Tag",
     ".conclave.v1.CreateKeyRequest",
     ".conclave.v1.KeyMetadata",
+    ".conclave.v1.EncryptRequest",
+    ".conclave.v1.DecryptRequest",
+    ".conclave.v1.DecryptResponse",
+    ".conclave.v1.ReEncryptRequest",
+    ".conclave.v1.GenerateDataKeyRequest",
+    ".conclave.v1.GenerateDataKeyResponse",
+    ".conclave.v1.GenerateDataKeyWithoutPlaintextRequest",
+    ".conclave.v1.GenerateDataKeyPairRequest",
+    ".conclave.v1.GenerateDataKeyPairResponse",
+    ".conclave.v1.GenerateDataKeyPairWithoutPlaintextRequest",
+    ".conclave.v1.GenerateRandomResponse",
+    ".conclave.v1.SignRequest",
+    ".conclave.v1.VerifyRequest",
+    ".conclave.v1.GenerateMacRequest",
+    ".conclave.v1.VerifyMacRequest",
+    ".conclave.v1.DeriveSharedSecretResponse",
+    ".conclave.v1.EncapsulateResponse",
+    ".conclave.v1.DecapsulateResponse",
     ".conclave.audit.v1.Entry",
     ".conclave.audit.v1.Opening",
     ".conclave.audit.v1.Pair",
-    ".conclave.record.v1.Tag",
-    ".conclave.record.v1.Alias",
 ];

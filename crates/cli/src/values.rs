@@ -1,11 +1,12 @@
 //! What flags hold, each parsed once: `NAME=VALUE` pairs, members, `3-of-5`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use conclave_client::Endpoint;
 use conclave_pki::NodeName;
-use conclave_proto::v1::{ContextPair, InitMember, Tag};
+use conclave_proto::v1::{InitMember, Tag};
 use thiserror::Error;
 
 /// `NAME=VALUE`: an encryption context pair or a tag. The value may be empty or hold `=`.
@@ -33,13 +34,13 @@ impl FromStr for Pair {
 pub(crate) struct PairError;
 
 /// The pairs as an encryption context.
-pub(crate) fn context(pairs: Vec<Pair>) -> Vec<ContextPair> {
-    pairs.into_iter().map(|Pair { name, value }| ContextPair { name, value }).collect()
+pub(crate) fn context(pairs: Vec<Pair>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|Pair { name, value }| (name, value)).collect()
 }
 
 /// The pairs as tags.
 pub(crate) fn tags(pairs: Vec<Pair>) -> Vec<Tag> {
-    pairs.into_iter().map(|Pair { name, value }| Tag { key: name, value }).collect()
+    pairs.into_iter().map(|Pair { name, value }| Tag { tag_key: name, tag_value: value }).collect()
 }
 
 /// `NAME=HOST:PORT`: a node and its peer listener.

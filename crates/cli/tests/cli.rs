@@ -54,9 +54,9 @@ fn each_failure_has_its_exit_code() {
     assert_eq!(error["error"]["request_id"], "mine");
 
     let silent = World::with_node(|_| Answer::Silence);
-    silent.fails(4, &["key", "disable", "alias/a", "--timeout", "1"]);
+    silent.fails(4, &["key", "disable", "a", "--timeout", "1"]);
     let sealed = World::with_node(|_| Answer::Error(Code::Unavailable, "KMSInternalException", ""));
-    sealed.fails(3, &["key", "disable", "alias/a", "--timeout", "1"]);
+    sealed.fails(3, &["key", "disable", "a", "--timeout", "1"]);
 }
 
 #[test]
@@ -64,17 +64,22 @@ fn bytes_go_in_and_out_as_they_are() {
     let world = World::with_node(|call| match call.path.as_str() {
         "/conclave.v1.Kms/Encrypt" => {
             let request: v1::EncryptRequest = call.decode();
-            assert_eq!(
-                (request.context[0].name.as_str(), request.context[0].value.as_str()),
-                ("app", "a=b")
-            );
+            assert_eq!(request.encryption_context["app"], "a=b");
             let ciphertext = request.plaintext.iter().rev().copied().collect();
-            Answer::of(&v1::EncryptResponse { ciphertext, key_id: request.key })
+            Answer::of(&v1::EncryptResponse {
+                ciphertext_blob: ciphertext,
+                key_id: request.key_id,
+                ..Default::default()
+            })
         }
         _ => {
             let request: v1::DecryptRequest = call.decode();
-            let plaintext = request.ciphertext.iter().rev().copied().collect();
-            Answer::of(&v1::DecryptResponse { plaintext, key_id: "arn".to_owned() })
+            let plaintext = request.ciphertext_blob.iter().rev().copied().collect();
+            Answer::of(&v1::DecryptResponse {
+                plaintext,
+                key_id: "arn".to_owned(),
+                ..Default::default()
+            })
         }
     });
     let mut child = world
@@ -107,10 +112,13 @@ fn lists_follow_their_pages() {
         let request: v1::ListKeysRequest = call.decode();
         let second = request.marker == "more";
         let keys = if second { vec!["c"] } else { vec!["a", "b"] };
-        let keys = keys.into_iter().take(request.limit as usize).map(str::to_owned);
+        let keys = keys
+            .into_iter()
+            .take(usize::try_from(request.limit.unwrap()).unwrap())
+            .map(str::to_owned);
         Answer::of(&v1::ListKeysResponse {
-            keys: keys.map(|key_id| v1::KeyListEntry { arn: key_id.clone(), key_id }).collect(),
-            next_marker: if second { String::new() } else { "more".to_owned() },
+            keys: keys.map(|key_id| v1::KeyListEntry { key_arn: key_id.clone(), key_id }).collect(),
+            next_marker: (!second).then(|| "more".to_owned()),
             truncated: !second,
             read_index: 9,
         })

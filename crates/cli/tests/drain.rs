@@ -113,7 +113,7 @@ fn encrypt(cluster: &Cluster, first: usize, key: &str, once: bool) -> Result<(),
         let client = load::client(cluster, first, Duration::from_secs(30));
         let client = if once { client.at_first() } else { client };
         let request = EncryptRequest {
-            key: key.to_owned(),
+            key_id: key.to_owned(),
             plaintext: b"drained".to_vec(),
             ..EncryptRequest::default()
         };

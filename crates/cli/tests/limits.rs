@@ -55,9 +55,9 @@ fn plaintext_of_0_4096_and_4097_bytes() {
     let statuses = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let mut kms = KmsClient::new(channel(&cluster, "key-user"));
         let request = |bytes| EncryptRequest {
-            key: key.clone(),
+            key_id: key.clone(),
             plaintext: vec![7; bytes],
-            context: Vec::new(),
+            ..Default::default()
         };
         for bytes in [0, 4096] {
             assert!(kms.encrypt(request(bytes)).await.is_ok());

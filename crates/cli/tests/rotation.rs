@@ -148,7 +148,7 @@ async fn make_keys(cluster: &Cluster, count: usize) -> Vec<Key> {
         let client = clients[number % CLIENTS].clone();
         async move {
             let made = client.create_key(v1::CreateKeyRequest::default()).await.unwrap();
-            let id = made.value.key.unwrap().key_id;
+            let id = made.value.key_metadata.unwrap().key_id;
             let ciphertext = encrypt(&client, &id).await.unwrap();
             Key { id, ciphertext }
         }
@@ -160,13 +160,15 @@ async fn make_keys(cluster: &Cluster, count: usize) -> Vec<Key> {
 
 async fn encrypt(client: &Client, key: &str) -> Result<Vec<u8>, String> {
     let request =
-        v1::EncryptRequest { key: key.to_owned(), plaintext: key.into(), context: Vec::new() };
-    client.encrypt(request).await.map(|it| it.value.ciphertext).map_err(|it| it.to_string())
+        v1::EncryptRequest { key_id: key.to_owned(), plaintext: key.into(), ..Default::default() };
+    client.encrypt(request).await.map(|it| it.value.ciphertext_blob).map_err(|it| it.to_string())
 }
 
 async fn decrypt(client: &Client, key: &Key) -> Result<(), String> {
-    let request =
-        v1::DecryptRequest { ciphertext: key.ciphertext.clone(), ..v1::DecryptRequest::default() };
+    let request = v1::DecryptRequest {
+        ciphertext_blob: key.ciphertext.clone(),
+        ..v1::DecryptRequest::default()
+    };
     match client.decrypt(request).await {
         Ok(reply) if reply.value.plaintext == key.id.as_bytes() => Ok(()),
         Ok(_) => Err(format!("{} decrypts to something else", key.id)),

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use conclave_client::{Client, ClientConfig};
 use conclave_pki::{Kind, TlsFiles, TlsMaterial};
 use conclave_proto::seal::OperatorShare;
-use conclave_proto::v1::{ContextPair, EncryptRequest, Tag};
+use conclave_proto::v1::{EncryptRequest, Tag};
 use harness::{Cluster, LONG, json, run, run_with_input, wait_for};
 use prost::Message;
 use scanner::{Marker, Scanner};
@@ -233,17 +233,15 @@ impl World {
     /// Enough entries for a snapshot, each with plaintext, alias and context in it.
     fn encrypt_often(&self, cluster: &Cluster) {
         let request = EncryptRequest {
-            key: self.alias.clone(),
+            key_id: self.alias.clone(),
             plaintext: self.plaintext.clone().into_bytes(),
-            context: vec![ContextPair {
-                name: self.context.0.clone(),
-                value: self.context.1.clone(),
-            }],
+            encryption_context: [self.context.clone()].into(),
+            ..Default::default()
         };
         let make = conclave_proto::v1::CreateKeyRequest {
             description: self.plaintext.clone(),
-            tags: vec![Tag { key: self.context.0.clone(), value: self.plaintext.clone() }],
-            alias: String::new(),
+            tags: vec![Tag { tag_key: self.context.0.clone(), tag_value: self.plaintext.clone() }],
+            ..Default::default()
         };
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let client = client(cluster, &self.principal);

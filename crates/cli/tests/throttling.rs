@@ -136,7 +136,7 @@ async fn encrypt_at_once(cluster: &Cluster, role: &str, key: &str) -> Vec<Result
     let calls = (0..AT_ONCE).map(|_| {
         let mut client = client.clone();
         let request =
-            EncryptRequest { key: key.to_owned(), plaintext: vec![1], context: Vec::new() };
+            EncryptRequest { key_id: key.to_owned(), plaintext: vec![1], ..Default::default() };
         async move { client.encrypt(request).await.map(drop) }
     });
     join_all(calls).await

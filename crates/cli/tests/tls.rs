@@ -160,9 +160,9 @@ fn a_nodes_certificate_is_no_principals() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (before, after) = runtime.block_on(async {
         let encrypt = conclave_proto::v1::EncryptRequest {
-            key: key.to_owned(),
+            key_id: key.to_owned(),
             plaintext: vec![1],
-            context: Vec::new(),
+            ..Default::default()
         };
         let audit = conclave_proto::v1::ListAuditRequest::default();
         let channel = |certificate: &Certificate| channel(&endpoint, certificate, &ca);

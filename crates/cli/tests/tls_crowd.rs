@@ -143,9 +143,9 @@ impl Normal {
                 _ => channel(&self.api, &self.own, &self.ca),
             };
             let request = EncryptRequest {
-                key: self.key.clone(),
+                key_id: self.key.clone(),
                 plaintext: vec![1; 64],
-                context: Vec::new(),
+                ..Default::default()
             };
             let began = Instant::now();
             KmsClient::new(channel).encrypt(request).await.unwrap();

@@ -60,8 +60,9 @@ async fn connections_that_reset_rapidly_are_cut_and_others_are_served() {
         .collect();
     let mut client = KmsClient::new(channel(&api, &own, &ca));
     for _ in 0..SERVED {
-        let (key, plaintext) = (key.to_owned(), vec![1; 64]);
-        client.encrypt(EncryptRequest { key, plaintext, context: Vec::new() }).await.unwrap();
+        let (key_id, plaintext) = (key.to_owned(), vec![1; 64]);
+        let request = EncryptRequest { key_id, plaintext, ..Default::default() };
+        client.encrypt(request).await.unwrap();
     }
     let cuts: Vec<Cut> = join_all(attacks).await.into_iter().flat_map(Result::unwrap).collect();
 
@@ -80,7 +81,8 @@ async fn connections_that_reset_rapidly_are_cut_and_others_are_served() {
     assert!(begun <= sent / BEGUN_ONE_IN, "{begun} of {sent} requests were begun");
     // Nothing is left of them.
     let own = channel(&api, &own, &ca);
-    let request = EncryptRequest { key: key.to_owned(), plaintext: vec![1], context: Vec::new() };
+    let request =
+        EncryptRequest { key_id: key.to_owned(), plaintext: vec![1], ..Default::default() };
     KmsClient::new(own).encrypt(request).await.unwrap();
 }
 

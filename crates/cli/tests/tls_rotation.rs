@@ -365,7 +365,7 @@ fn client(endpoints: &[String], first: usize, tls: &TlsMaterial) -> Client {
 
 async fn call(shared: Arc<Shared>, endpoints: Vec<String>, number: usize) {
     let key = match shared.lasting.create_key(CreateKeyRequest::default()).await {
-        Ok(reply) => reply.value.key.unwrap().key_id,
+        Ok(reply) => reply.value.key_metadata.unwrap().key_id,
         Err(error) => return shared.failures.lock().unwrap().push(format!("{error:?}")),
     };
     for connection in number.. {
@@ -389,13 +389,16 @@ async fn call(shared: Arc<Shared>, endpoints: Vec<String>, number: usize) {
 }
 
 async fn round_trip(client: &Client, key: &str) -> Result<(), String> {
-    let request =
-        EncryptRequest { key: key.to_owned(), plaintext: b"load".to_vec(), context: Vec::new() };
+    let request = EncryptRequest {
+        key_id: key.to_owned(),
+        plaintext: b"load".to_vec(),
+        ..Default::default()
+    };
     let sealed = client.encrypt(request).await.map_err(|error| format!("{error:?}"))?;
     let request = DecryptRequest {
-        ciphertext: sealed.value.ciphertext,
-        context: Vec::new(),
-        key: String::new(),
+        ciphertext_blob: sealed.value.ciphertext_blob,
+        key_id: String::new(),
+        ..Default::default()
     };
     let opened = client.decrypt(request).await.map_err(|error| format!("{error:?}"))?;
     (opened.value.plaintext == b"load").then_some(()).ok_or_else(|| "another plaintext".to_owned())

@@ -58,6 +58,29 @@ unary! { kms:
     /// Makes a data key, encrypted alone.
     Acts generate_data_key_without_plaintext(GenerateDataKeyWithoutPlaintextRequest)
         -> GenerateDataKeyWithoutPlaintextResponse;
+    /// Makes a data key pair, its private key in clear and encrypted.
+    Acts generate_data_key_pair(GenerateDataKeyPairRequest) -> GenerateDataKeyPairResponse;
+    /// Makes a data key pair, its private key encrypted alone.
+    Acts generate_data_key_pair_without_plaintext(GenerateDataKeyPairWithoutPlaintextRequest)
+        -> GenerateDataKeyPairWithoutPlaintextResponse;
+    /// The public half of a key pair.
+    Reads get_public_key(GetPublicKeyRequest) -> GetPublicKeyResponse;
+    /// When a key was last used, and for what.
+    Reads get_key_last_usage(GetKeyLastUsageRequest) -> GetKeyLastUsageResponse;
+    /// Signs.
+    Acts sign(SignRequest) -> SignResponse;
+    /// Verifies a signature.
+    Acts verify(VerifyRequest) -> VerifyResponse;
+    /// Makes a MAC.
+    Acts generate_mac(GenerateMacRequest) -> GenerateMacResponse;
+    /// Verifies a MAC.
+    Acts verify_mac(VerifyMacRequest) -> VerifyMacResponse;
+    /// The secret shared with the owner of another key pair.
+    Acts derive_shared_secret(DeriveSharedSecretRequest) -> DeriveSharedSecretResponse;
+    /// Makes a shared secret, in clear and encapsulated.
+    Acts encapsulate(EncapsulateRequest) -> EncapsulateResponse;
+    /// Opens an encapsulated secret.
+    Acts decapsulate(DecapsulateRequest) -> DecapsulateResponse;
     /// Random bytes.
     Acts generate_random(GenerateRandomRequest) -> GenerateRandomResponse;
     /// Lets a client certificate's name in, with roles.

@@ -12,7 +12,7 @@ use conclave_proto::v1::{
 use tonic::Code;
 
 fn enable() -> EnableKeyRequest {
-    EnableKeyRequest { key: "alias/a".to_owned() }
+    EnableKeyRequest { key_id: "alias/a".to_owned() }
 }
 
 fn enabled() -> Answer {

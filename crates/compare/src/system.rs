@@ -122,7 +122,7 @@ impl Reach {
                 let client = Client::new(ClientConfig { endpoints, tls, timeout })?;
                 let make = || async {
                     let made = client.create_key(v1::CreateKeyRequest::default()).await?;
-                    Ok::<_, Failure>(made.value.key.unwrap_or_default().key_id)
+                    Ok::<_, Failure>(made.value.key_metadata.unwrap_or_default().key_id)
                 };
                 let key = self.key.get_or_try_init(make).await?.clone();
                 AnyClient::Conclave(client, key)
@@ -147,7 +147,7 @@ impl AnyClient {
                 Op::Encrypt => {
                     let plaintext = vec![b'x'; PAYLOAD_BYTES];
                     let request =
-                        v1::EncryptRequest { key: key.clone(), plaintext, context: Vec::new() };
+                        v1::EncryptRequest { key_id: key.clone(), plaintext, ..Default::default() };
                     client.encrypt(request).await?;
                 }
                 Op::Write => {

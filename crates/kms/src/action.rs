@@ -1,103 +1,68 @@
 //! The names of what can be asked for; who may ask for it is said in `authorize.rs`.
 
-/// What authorisation and audit know a request by. The names are AWS KMS's where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Action {
-    AddNodes,
-    RemoveNode,
-    SealNode,
-    DrainNode,
-    UndrainNode,
-    RotateRoot,
-    ExcludeNode,
-    DealOperatorShares,
-    RotateDomainKey,
-    CreatePrincipal,
-    DeletePrincipal,
-    ListPrincipals,
-    CreateKey,
-    DescribeKey,
-    ListKeys,
-    EnableKey,
-    DisableKey,
-    RotateKeyOnDemand,
-    ScheduleKeyDeletion,
-    CancelKeyDeletion,
-    Encrypt,
-    Decrypt,
-    ReEncrypt,
-    GenerateDataKey,
-    GenerateDataKeyWithoutPlaintext,
-    GenerateRandom,
-    ListAudit,
-    ExportAudit,
+macro_rules! actions {
+    ($($name:ident)*) => {
+        /// What authorisation and audit know a request by. The names are AWS KMS's where it has one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the names say it")]
+        pub enum Action {
+            $($name,)*
+        }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As audit entries spell it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    AddNodes RemoveNode SealNode DrainNode UndrainNode RotateRoot ExcludeNode DealOperatorShares
+    RotateDomainKey
+    CreatePrincipal DeletePrincipal ListPrincipals
+    ListAudit ExportAudit
+
+    CreateKey DescribeKey ListKeys EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion
+    RotateKeyOnDemand GetPublicKey GetKeyLastUsage
+
+    Encrypt Decrypt ReEncrypt
+    GenerateDataKey GenerateDataKeyWithoutPlaintext
+    GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext
+    GenerateRandom
+    Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate
 }
 
 impl Action {
-    /// Every action.
-    pub const ALL: [Self; 28] = [
-        Self::AddNodes,
-        Self::RemoveNode,
-        Self::SealNode,
-        Self::DrainNode,
-        Self::UndrainNode,
-        Self::RotateRoot,
-        Self::ExcludeNode,
-        Self::DealOperatorShares,
-        Self::RotateDomainKey,
-        Self::CreatePrincipal,
-        Self::DeletePrincipal,
-        Self::ListPrincipals,
-        Self::CreateKey,
-        Self::DescribeKey,
-        Self::ListKeys,
-        Self::EnableKey,
-        Self::DisableKey,
-        Self::RotateKeyOnDemand,
-        Self::ScheduleKeyDeletion,
-        Self::CancelKeyDeletion,
-        Self::Encrypt,
-        Self::Decrypt,
-        Self::ReEncrypt,
-        Self::GenerateDataKey,
-        Self::GenerateDataKeyWithoutPlaintext,
-        Self::GenerateRandom,
-        Self::ListAudit,
-        Self::ExportAudit,
-    ];
+    /// How a key's last use is noted, if this is one. A kept format: no number is given twice.
+    pub(crate) fn use_number(self) -> Option<u32> {
+        Some(match self {
+            Self::Encrypt => 1,
+            Self::Decrypt => 2,
+            Self::ReEncrypt => 3,
+            Self::GenerateDataKey => 4,
+            Self::GenerateDataKeyWithoutPlaintext => 5,
+            Self::GenerateDataKeyPair => 6,
+            Self::GenerateDataKeyPairWithoutPlaintext => 7,
+            Self::Sign => 8,
+            Self::Verify => 9,
+            Self::GenerateMac => 10,
+            Self::VerifyMac => 11,
+            Self::DeriveSharedSecret => 12,
+            Self::Encapsulate => 13,
+            Self::Decapsulate => 14,
+            _ => return None,
+        })
+    }
 
-    /// As audit entries spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AddNodes => "AddNodes",
-            Self::RemoveNode => "RemoveNode",
-            Self::SealNode => "SealNode",
-            Self::DrainNode => "DrainNode",
-            Self::UndrainNode => "UndrainNode",
-            Self::RotateRoot => "RotateRoot",
-            Self::ExcludeNode => "ExcludeNode",
-            Self::DealOperatorShares => "DealOperatorShares",
-            Self::RotateDomainKey => "RotateDomainKey",
-            Self::CreatePrincipal => "CreatePrincipal",
-            Self::DeletePrincipal => "DeletePrincipal",
-            Self::ListPrincipals => "ListPrincipals",
-            Self::CreateKey => "CreateKey",
-            Self::DescribeKey => "DescribeKey",
-            Self::ListKeys => "ListKeys",
-            Self::EnableKey => "EnableKey",
-            Self::DisableKey => "DisableKey",
-            Self::RotateKeyOnDemand => "RotateKeyOnDemand",
-            Self::ScheduleKeyDeletion => "ScheduleKeyDeletion",
-            Self::CancelKeyDeletion => "CancelKeyDeletion",
-            Self::Encrypt => "Encrypt",
-            Self::Decrypt => "Decrypt",
-            Self::ReEncrypt => "ReEncrypt",
-            Self::GenerateDataKey => "GenerateDataKey",
-            Self::GenerateDataKeyWithoutPlaintext => "GenerateDataKeyWithoutPlaintext",
-            Self::GenerateRandom => "GenerateRandom",
-            Self::ListAudit => "ListAudit",
-            Self::ExportAudit => "ExportAudit",
-        }
+    /// The use of that number.
+    pub(crate) fn of_use(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.use_number() == Some(number))
     }
 }

@@ -10,11 +10,39 @@ use crate::key_ref::KeyId;
 use crate::plan::DecideError;
 use crate::records::KeyState;
 use crate::refusal::Refusal;
-use crate::response::Response;
 
 /// How much is kept of a refusal's message, in bytes: the whole answer has at most
 /// `conclave_seal::keyring::ANSWER_LEN_MAX`.
 const MESSAGE_BYTES_MAX: usize = 128;
+
+/// What a change leaves behind for its answer: a retry's is made of the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) now_ms: u64,
+    /// The key that was created or changed, as it stood then.
+    pub(crate) key: Option<KeptKey>,
+    /// The id of a key material or a grant, or nothing.
+    pub(crate) item: Vec<u8>,
+    /// The epoch of the domain key.
+    pub(crate) epoch: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeptKey {
+    pub(crate) id: KeyId,
+    pub(crate) state: KeyState,
+    pub(crate) versions: u32,
+}
+
+impl Kept {
+    pub(crate) fn nothing(now_ms: u64) -> Self {
+        Self { now_ms, key: None, item: Vec::new(), epoch: 0 }
+    }
+
+    pub(crate) fn key(now_ms: u64, key: KeptKey) -> Self {
+        Self { key: Some(key), ..Self::nothing(now_ms) }
+    }
+}
 
 /// A stored format: fields are added, never changed. Golden bytes below.
 #[derive(Clone, PartialEq, Message)]
@@ -23,7 +51,7 @@ pub(crate) struct Answer {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) fingerprint: Vec<u8>,
     #[prost(uint64, tag = "2")]
-    pub(crate) now_ms: u64,
+    now_ms: u64,
     /// The key that was created or changed; empty if none was.
     #[prost(bytes = "vec", tag = "3")]
     key_id: Vec<u8>,
@@ -33,26 +61,32 @@ pub(crate) struct Answer {
     deletion_ms: u64,
     /// Of a key; or of the domain key, its epoch.
     #[prost(uint32, tag = "6")]
-    pub(crate) versions: u32,
+    versions: u32,
     /// Of a refusal.
     #[prost(enumeration = "Exception", tag = "7")]
     exception: i32,
     #[prost(string, tag = "8")]
     message: String,
+    /// The id of a key material or a grant.
+    #[prost(bytes = "vec", tag = "9")]
+    item: Vec<u8>,
 }
 
 impl Answer {
-    pub(crate) fn of(
-        fingerprint: [u8; 16],
-        now_ms: u64,
-        reply: &Result<Response, Refusal>,
-    ) -> Self {
+    /// Of a refusal, or of what was changed.
+    pub(crate) fn of(fingerprint: [u8; 16], now_ms: u64, reply: Result<&Kept, &Refusal>) -> Self {
         let mut answer = Self { fingerprint: fingerprint.to_vec(), now_ms, ..Self::default() };
         match reply {
-            Ok(Response::KeyCreated(key)) => answer.put_key(key.id, key.state, key.versions),
-            Ok(Response::KeyChanged(key)) => answer.put_key(key.id, key.state, key.versions),
-            Ok(Response::DomainKeyRotated { epoch }) => answer.versions = *epoch,
-            Ok(_) => {}
+            Ok(kept) => {
+                answer.versions = kept.epoch;
+                answer.item.clone_from(&kept.item);
+                if let Some(key) = &kept.key {
+                    answer.key_id = key.id.bytes().to_vec();
+                    answer.state = key.state.to_proto() as i32;
+                    answer.deletion_ms = key.state.deletion_ms();
+                    answer.versions = key.versions;
+                }
+            }
             Err(refusal) => {
                 answer.exception = refusal.exception() as i32;
                 answer.message = shortened(refusal.message());
@@ -61,19 +95,17 @@ impl Answer {
         answer
     }
 
-    fn put_key(&mut self, id: KeyId, state: KeyState, versions: u32) {
-        self.key_id = id.bytes().to_vec();
-        self.state = state.to_proto() as i32;
-        self.deletion_ms = state.deletion_ms();
-        self.versions = versions;
-    }
-
-    /// The key, if the answer is about one.
-    pub(crate) fn key(&self) -> Result<(KeyId, KeyState), DecideError> {
+    pub(crate) fn kept(&self) -> Result<Kept, DecideError> {
+        let mut kept = Kept { item: self.item.clone(), ..Kept::nothing(self.now_ms) };
+        if self.key_id.is_empty() {
+            kept.epoch = self.versions;
+            return Ok(kept);
+        }
         let id = self.key_id.as_slice().try_into().map_err(|_| DecideError::AnswerContent)?;
         let state =
             KeyState::from_proto(self.state, self.deletion_ms).ok_or(DecideError::AnswerContent)?;
-        Ok((KeyId::new(id), state))
+        kept.key = Some(KeptKey { id: KeyId::new(id), state, versions: self.versions });
+        Ok(kept)
     }
 
     pub(crate) fn refusal(&self) -> Option<Refusal> {
@@ -118,49 +150,52 @@ fn shortened(mut message: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use conclave_proto::v1;
     use conclave_seal::keyring::ANSWER_LEN_MAX;
 
     use super::*;
-    use crate::request::Request;
-    use crate::response::KeyChange;
+
+    fn changed(deletion_ms: u64, versions: u32) -> Kept {
+        let state = KeyState::PendingDeletion { deletion_ms };
+        Kept::key(5, KeptKey { id: KeyId::new([0x11; 16]), state, versions })
+    }
 
     /// A kept format: other nodes, and later versions, read what this one wrote.
     #[test]
     fn golden_answers() {
-        let request = v1::ScheduleKeyDeletionRequest { key: "alias/a".to_owned(), days: 7 };
-        let fingerprint = Request::try_from(request).unwrap().fingerprint().unwrap();
-        let changed = Response::KeyChanged(KeyChange {
-            id: KeyId::new([0x11; 16]),
-            arn: String::new(),
-            state: KeyState::PendingDeletion { deletion_ms: 1000 },
-            versions: 2,
-        });
-        let answer = Answer::of(fingerprint, 5, &Ok(changed));
+        let kept = changed(1000, 2);
+        let answer = Answer::of([0x33; 16], 5, Ok(&kept));
         assert_eq!(
             hex::encode(answer.encode_to_vec()),
-            "0a10e7816c88e78eeb5c51d63109b7eed29610051a10111111111111111111111111111111112003\
+            "0a103333333333333333333333333333333310051a10111111111111111111111111111111112003\
              28e8073002"
         );
-        assert!(answer.refusal().is_none() && answer.key().is_ok());
+        assert!(answer.refusal().is_none());
+        assert_eq!(answer.kept().unwrap(), kept);
 
-        let answer = Answer::of([0x22; 16], 5, &Err(Refusal::Disabled { arn: "K".to_owned() }));
+        let answer = Answer::of([0x22; 16], 5, Err(&Refusal::Disabled { arn: "K".to_owned() }));
         assert_eq!(
             hex::encode(answer.encode_to_vec()),
             "0a102222222222222222222222222222222210053808420e4b2069732064697361626c65642e"
         );
         assert_eq!(answer.refusal().unwrap().reason(), "DisabledException: K is disabled.");
+
+        let kept = Kept { item: vec![0x44; 4], ..Kept::nothing(5) };
+        let answer = Answer::of([0x22; 16], 5, Ok(&kept));
+        assert_eq!(
+            hex::encode(answer.encode_to_vec()),
+            "0a102222222222222222222222222222222210054a0444444444"
+        );
+        assert_eq!(answer.kept().unwrap(), kept);
     }
 
     #[test]
     fn the_longest_answer_fits() {
         let arn = "ä".repeat(1000);
-        let mut answer = Answer::of([0xff; 16], u64::MAX, &Err(Refusal::RotationLimit { arn }));
+        let answer = Answer::of([0xff; 16], u64::MAX, Err(&Refusal::RotationLimit { arn }));
         assert!(answer.message.len() <= MESSAGE_BYTES_MAX && answer.message.ends_with('…'));
         assert!(answer.encoded_len() <= ANSWER_LEN_MAX);
-        let pending = KeyState::PendingDeletion { deletion_ms: u64::MAX };
-        (answer.exception, answer.message) = (0, String::new());
-        answer.put_key(KeyId::new([0xff; 16]), pending, u32::MAX);
+        let kept = Kept { now_ms: u64::MAX, item: vec![0xff; 32], ..changed(u64::MAX, u32::MAX) };
+        let answer = Answer::of([0xff; 16], u64::MAX, Ok(&kept));
         assert!(answer.encoded_len() <= ANSWER_LEN_MAX);
     }
 }

@@ -26,16 +26,27 @@ impl Action {
             Self::CreateKey
             | Self::EnableKey
             | Self::DisableKey
-            | Self::RotateKeyOnDemand
             | Self::ScheduleKeyDeletion
-            | Self::CancelKeyDeletion => &[KeyAdministrator],
-            Self::DescribeKey | Self::ListKeys => &[KeyAdministrator, KeyUser, Auditor],
+            | Self::CancelKeyDeletion
+            | Self::RotateKeyOnDemand => &[KeyAdministrator],
+            Self::DescribeKey | Self::ListKeys | Self::GetPublicKey | Self::GetKeyLastUsage => {
+                &[KeyAdministrator, KeyUser, Auditor]
+            }
             Self::Encrypt
             | Self::Decrypt
             | Self::ReEncrypt
             | Self::GenerateDataKey
             | Self::GenerateDataKeyWithoutPlaintext
-            | Self::GenerateRandom => &[KeyUser],
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext
+            | Self::GenerateRandom
+            | Self::Sign
+            | Self::Verify
+            | Self::GenerateMac
+            | Self::VerifyMac
+            | Self::DeriveSharedSecret
+            | Self::Encapsulate
+            | Self::Decapsulate => &[KeyUser],
             Self::ListAudit | Self::ExportAudit => &[Auditor],
         }
     }

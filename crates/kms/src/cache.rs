@@ -93,7 +93,10 @@ mod tests {
 
     fn alias(n: u64) -> (RecordId, Decoded) {
         let key = KeyId::new([0; 16]);
-        (RecordId::numbered(Kind::Alias, n), Decoded::Alias(Arc::new(AliasRecord { key })))
+        (
+            RecordId::numbered(Kind::Alias, n),
+            Decoded::Alias(Arc::new(AliasRecord { key, name: String::new() })),
+        )
     }
 
     #[test]

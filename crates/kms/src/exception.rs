@@ -31,6 +31,32 @@ pub enum Exception {
     InvalidCiphertext = 11,
     /// The ciphertext is another key's.
     IncorrectKey = 12,
+    /// The key is for something else.
+    InvalidKeyUsage = 13,
+    /// Not for a key of this kind, or not here.
+    UnsupportedOperation = 14,
+    /// The signature does not verify.
+    InvalidSignature = 15,
+    /// The MAC does not verify.
+    InvalidMac = 16,
+    /// It was asked not to be done.
+    DryRun = 17,
+    /// The grant token is none.
+    InvalidGrantToken = 18,
+    /// The grant id is none.
+    InvalidGrantId = 19,
+    /// The key policy is none.
+    MalformedPolicyDocument = 20,
+    /// The ARN is none.
+    InvalidArn = 21,
+    /// The import token is none of the key's.
+    InvalidImportToken = 22,
+    /// The import token is too old.
+    ExpiredImportToken = 23,
+    /// Other key material than was imported before.
+    IncorrectKeyMaterial = 24,
+    /// Another change of the key is under way.
+    Conflict = 25,
 }
 
 impl Exception {
@@ -50,6 +76,19 @@ impl Exception {
             Self::LimitExceeded => "LimitExceededException",
             Self::InvalidCiphertext => "InvalidCiphertextException",
             Self::IncorrectKey => "IncorrectKeyException",
+            Self::InvalidKeyUsage => "InvalidKeyUsageException",
+            Self::UnsupportedOperation => "UnsupportedOperationException",
+            Self::InvalidSignature => "KMSInvalidSignatureException",
+            Self::InvalidMac => "KMSInvalidMacException",
+            Self::DryRun => "DryRunOperationException",
+            Self::InvalidGrantToken => "InvalidGrantTokenException",
+            Self::InvalidGrantId => "InvalidGrantIdException",
+            Self::MalformedPolicyDocument => "MalformedPolicyDocumentException",
+            Self::InvalidArn => "InvalidArnException",
+            Self::InvalidImportToken => "InvalidImportTokenException",
+            Self::ExpiredImportToken => "ExpiredImportTokenException",
+            Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
+            Self::Conflict => "ConflictException",
         }
     }
 
@@ -62,11 +101,22 @@ impl Exception {
             | Self::InvalidAliasName
             | Self::InvalidMarker
             | Self::InvalidCiphertext
-            | Self::IncorrectKey => Fault::Request,
+            | Self::IncorrectKey
+            | Self::InvalidKeyUsage
+            | Self::UnsupportedOperation
+            | Self::InvalidSignature
+            | Self::InvalidMac
+            | Self::InvalidGrantToken
+            | Self::InvalidGrantId
+            | Self::MalformedPolicyDocument
+            | Self::InvalidArn
+            | Self::InvalidImportToken
+            | Self::ExpiredImportToken
+            | Self::IncorrectKeyMaterial => Fault::Request,
             Self::NotFound => Fault::Missing,
             Self::AlreadyExists => Fault::Exists,
             Self::AccessDenied => Fault::Denied,
-            Self::Disabled | Self::InvalidState => Fault::State,
+            Self::Disabled | Self::InvalidState | Self::DryRun | Self::Conflict => Fault::State,
             Self::LimitExceeded => Fault::Limit,
         }
     }

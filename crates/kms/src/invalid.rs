@@ -1,5 +1,7 @@
 //! What can be wrong with a request by itself, whatever the state of the service.
 
+use std::borrow::Cow;
+
 /// What is wrong with a request (`ValidationException`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -10,11 +12,24 @@ pub enum Invalid {
     )]
     TooLong {
         /// The request's member.
-        member: &'static str,
+        member: Cow<'static, str>,
         /// The most it may have.
         max: usize,
         /// What to do instead, or empty.
         hint: &'static str,
+    },
+    /// Too many characters, of what is no secret.
+    #[error(
+        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: \
+         Member must have length less than or equal to {max}"
+    )]
+    TooLongText {
+        /// The request's member.
+        member: String,
+        /// What was given, shortened.
+        value: String,
+        /// The most it may have.
+        max: usize,
     },
     /// Too few.
     #[error(
@@ -23,7 +38,7 @@ pub enum Invalid {
     )]
     TooShort {
         /// The request's member.
-        member: &'static str,
+        member: Cow<'static, str>,
         /// The least it must have.
         min: usize,
     },
@@ -36,7 +51,7 @@ pub enum Invalid {
         /// The request's member.
         member: &'static str,
         /// What it was.
-        value: u32,
+        value: i32,
         /// The most it may be.
         max: u32,
     },
@@ -49,7 +64,7 @@ pub enum Invalid {
         /// The request's member.
         member: &'static str,
         /// What it was.
-        value: u32,
+        value: i32,
         /// The least it may be.
         min: u32,
     },
@@ -59,6 +74,88 @@ pub enum Invalid {
         /// The request's member.
         member: &'static str,
     },
+    /// A name that is none of those there are.
+    #[error(
+        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: \
+         Member must satisfy enum value set: [{all}]"
+    )]
+    NoneOf {
+        /// The request's member.
+        member: &'static str,
+        /// What was given, shortened.
+        value: String,
+        /// Those there are.
+        all: String,
+    },
+    /// A member that has to be there.
+    #[error(
+        "1 validation error detected: Value null at '{member}' failed to satisfy constraint: \
+         Member must not be null"
+    )]
+    Missing {
+        /// The request's member.
+        member: &'static str,
+    },
+    /// The same, where AWS KMS words it otherwise.
+    #[error("NumberOfBytes is required.")]
+    NoNumberOfBytes,
+    /// Neither or both of two ways to say the length of a data key.
+    #[error("Please specify either number of bytes or key spec.")]
+    DataKeyLength,
+    /// Only keys for symmetric encryption are for what they are taken to be.
+    #[error(
+        "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
+    )]
+    NoKeyUsage,
+    /// A usage that a key of this kind cannot have.
+    #[error("KeyUsage {usage} is not compatible with KeySpec {spec}")]
+    UsageOfSpec {
+        /// What was asked for.
+        usage: &'static str,
+        /// Of what.
+        spec: &'static str,
+    },
+    /// Both names of one member.
+    #[error("You cannot specify KeySpec and CustomerMasterKeySpec in the same request.")]
+    TwoSpecs,
+    /// An encryption context where nothing could be bound to it.
+    #[error("EncryptionContext is not supported for asymmetric keys; leave it out")]
+    ContextOfAsymmetric,
+    /// More than the RSA modulus has room for.
+    #[error(
+        "Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {max} bytes."
+    )]
+    RsaPlaintext {
+        /// The padding.
+        algorithm: &'static str,
+        /// The key's kind.
+        spec: &'static str,
+        /// What fits.
+        max: usize,
+    },
+    /// A digest that is none of the algorithm's.
+    #[error("Digest is invalid length for algorithm {algorithm}.")]
+    DigestLength {
+        /// Whose.
+        algorithm: &'static str,
+    },
+    /// A form of message that the algorithm does not take.
+    #[error("MessageType {message_type} is not valid for algorithm {algorithm}.")]
+    MessageTypeOf {
+        /// As given.
+        message_type: &'static str,
+        /// Whose.
+        algorithm: &'static str,
+    },
+    /// Data key pairs are of other kinds.
+    #[error("There are no data key pairs of key spec {spec}")]
+    NoDataKeyPair {
+        /// As given.
+        spec: &'static str,
+    },
+    /// A public key that is none of the key's curve.
+    #[error("")]
+    PublicKey,
     /// An alias without its prefix.
     #[error(
         "Alias must start with the prefix \"alias/\". Please see \

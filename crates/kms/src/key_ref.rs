@@ -124,10 +124,19 @@ impl KeyRef {
     /// [`Refusal::InvalidKeyRef`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         if text.is_empty() {
-            return Err(Invalid::TooShort { member: "keyId", min: 1 }.into());
+            return Err(Invalid::Missing { member: "keyId" }.into());
         }
         let parsed = if text.len() > KEY_REF_BYTES_MAX { None } else { Self::any_form(text) };
         parsed.ok_or_else(|| Refusal::InvalidKeyRef { given: shown(text) })
+    }
+
+    /// The same, where the protocol takes no alias: where a key is changed, not used.
+    pub(crate) fn parse_key(text: &str) -> Result<Self, Refusal> {
+        let parsed = Self::parse(text)?;
+        match parsed.name {
+            KeyName::Id(_) => Ok(parsed),
+            KeyName::Alias(_) => Err(Refusal::InvalidKeyRef { given: shown(text) }),
+        }
     }
 
     /// The same, where the protocol lets a key go unnamed.

@@ -8,7 +8,8 @@
 //! It reaches no disk, network or clock, proposes nothing and waits for nothing: that is the server's.
 //! It opens and seals records through the keyring and never sees the keys that do so.
 //!
-//! Start reading at [`decide`](decide()), which every request goes through; then one file for each verb.
+//! Start reading at [`decide`](decide()), which every request goes through; then `operation.rs`, what
+//! every operation has in common, and one file for each.
 
 mod action;
 mod administration;
@@ -24,34 +25,35 @@ pub mod fields;
 mod invalid;
 mod key_ref;
 mod keys;
-mod parse;
+mod material;
+mod operation;
 mod plan;
 mod principals;
 mod reads;
 mod records;
 mod refusal;
 mod replay;
-mod request;
 mod response;
+mod spec;
 mod usage;
 mod work;
 
 pub use action::Action;
+pub use administration::{Admin, AdminAction, ReadAudit};
 pub use cache::{CACHE_ENTRIES_MAX, Cache};
 pub use ctx::{Caller, Ctx};
-pub use decide::decide;
+pub use decide::{decide, may_ask};
 pub use exception::{Exception, Fault, GrpcCode};
 pub use invalid::{Invalid, InvalidTags};
 pub use key_ref::{AliasName, DomainInfo, KeyId, KeyRef};
-pub use keys::VERSIONS_MAX;
+pub use keys::{ON_DEMAND_ROTATIONS_MAX, VERSIONS_MAX};
+pub use operation::Request;
 pub use plan::{DecideError, Plan};
 pub use records::{KeyState, RecordError, encode_principal};
 pub use refusal::Refusal;
 pub use replay::replay;
-pub use request::{
-    Admin, AdminAction, Change, CreateKey, GenerateDataKey, ReEncrypt, ReadAudit, Request,
-};
-pub use response::{
-    DataKey, Decrypted, Encrypted, KeyChange, KeyMetadata, KeyPage, PrincipalInfo, PrincipalPage,
-    ReEncrypted, Response, WrongResponse,
+pub use response::{Response, WrongResponse};
+pub use spec::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeySpec, KeyUsage,
+    MacAlgorithm, Origin, SigningAlgorithm,
 };

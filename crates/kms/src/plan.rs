@@ -1,6 +1,9 @@
 //! What a decision comes to: a plan, or the node's own trouble that kept it from one.
 
 use conclave_audit::EntryError;
+use conclave_crypto::ml_kem::EncapsulateError;
+use conclave_crypto::rsa::EncryptError;
+use conclave_crypto::{GenerateError, SignError};
 use conclave_seal::keyring::AnswerError;
 use conclave_seal::keyring::rotation::DomainKeyError;
 use conclave_store::{BodyError, ReadError, RecordId, TxnBody};
@@ -62,6 +65,18 @@ pub enum DecideError {
     /// Domain keys that do not rotate here and now.
     #[error(transparent)]
     DomainKeys(#[from] DomainKeyError),
+    /// A key pair that did not pass its consistency test.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A signature that could not be made.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Nor a ciphertext.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptError),
+    /// Nor a shared secret.
+    #[error(transparent)]
+    Encapsulate(#[from] EncapsulateError),
     /// An audit entry that breaks its rules: a ceremony's parameters do, or a limit is set wrong.
     #[error(transparent)]
     Entry(#[from] EntryError),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use conclave_crypto::Entropy;
 use conclave_seal::Keyring;
 use conclave_seal::keyring::rotation::{DomainKeyChange, DomainKeyError};
-use conclave_store::{GuardDigest, Kind, RecordId, View};
+use conclave_store::{Family, GuardDigest, Kind, LastUse, RecordId, View};
 
 use crate::cache::{Cache, Decoded};
 use crate::key_ref::{AliasName, KeyId};
@@ -15,6 +15,10 @@ use crate::plan::DecideError;
 use crate::records::{AliasRecord, KeyRecord, PrincipalRecord, RecordError};
 
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
+pub(crate) type Scans = BTreeMap<Family, Option<GuardDigest>>;
+
+/// Aliases of one key, as AWS KMS bounds them.
+pub(crate) const ALIASES_MAX: usize = 50;
 
 pub(crate) struct Reads<'a> {
     view: &'a dyn View,
@@ -22,6 +26,7 @@ pub(crate) struct Reads<'a> {
     cache: &'a Cache,
     account: &'a str,
     guards: Guards,
+    scans: Scans,
 }
 
 impl<'a> Reads<'a> {
@@ -31,7 +36,7 @@ impl<'a> Reads<'a> {
         cache: &'a Cache,
         account: &'a str,
     ) -> Self {
-        Self { view, keyring, cache, account, guards: Guards::new() }
+        Self { view, keyring, cache, account, guards: Guards::new(), scans: Scans::new() }
     }
 
     pub(crate) fn key(&mut self, id: KeyId) -> Result<Option<Arc<KeyRecord>>, DecideError> {
@@ -73,6 +78,28 @@ impl<'a> Reads<'a> {
 
     pub(crate) fn principal_record_id(&self, name: &str) -> RecordId {
         self.keyring.name_id(Kind::Principal, self.account, name)
+    }
+
+    /// The names that a key goes by, sorted. What is guarded is that these are all: an alias that points
+    /// elsewhere has left them.
+    pub(crate) fn aliases_of(&mut self, key: KeyId) -> Result<Vec<String>, DecideError> {
+        let family = Family::new(key_record_id(key), Kind::Alias);
+        self.scans.insert(family, self.view.scan_guard(&family));
+        let mut names = Vec::new();
+        for record in self.view.family(&family, None, ALIASES_MAX) {
+            match self.decode(record)? {
+                Some((_, Decoded::Alias(alias))) => names.push(alias.name.clone()),
+                Some(_) => return Err(misplaced(record)),
+                None => return Err(DecideError::Vanished { record }),
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// When a key was last used, as far as it is known here; not guarded, since every use changes it.
+    pub(crate) fn last_use(&self, key: KeyId) -> Option<LastUse> {
+        self.view.last_use(&key_record_id(key))
     }
 
     /// One page of records, *not* guarded: lists come after a ReadIndex, and are guarded only by what
@@ -126,8 +153,8 @@ impl<'a> Reads<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_guards(self) -> Guards {
-        self.guards
+    pub(crate) fn into_guards(self) -> (Guards, Scans) {
+        (self.guards, self.scans)
     }
 
     fn decoded(&mut self, record: RecordId) -> Result<Option<Decoded>, DecideError> {

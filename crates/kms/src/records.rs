@@ -1,36 +1,74 @@
 //! The records that decisions read and write, decoded: keys, aliases, principals.
 //!
-//! Backing keys live in zeroizing types as soon as they are decoded, and what prost made of them on
-//! the way is wiped. A record that opened but does not decode is damage or a newer version's work,
+//! Key material lives in zeroizing types as soon as it is decoded, and what prost made of it on the
+//! way is wiped. A record that opened but does not decode is damage or a newer version's work,
 //! so it is an error of ours and never a refusal.
 
-use conclave_crypto::{Key, Secret};
+use std::ops::{Deref, DerefMut};
+
+use conclave_crypto::Secret;
 use conclave_proto::record;
 use prost::Message;
 use zeroize::Zeroize;
 
 use crate::fields::{PrincipalName, Role, Roles};
 use crate::key_ref::KeyId;
+use crate::material::{Material, MaterialId};
+use crate::spec::{KeySpec, KeyUsage};
 
 /// A key with its backing keys.
 #[derive(Debug)]
 pub(crate) struct KeyRecord {
     pub(crate) id: KeyId,
+    pub(crate) spec: KeySpec,
+    pub(crate) usage: KeyUsage,
+    /// Its material comes from outside.
+    pub(crate) external: bool,
+    pub(crate) multi_region: bool,
     pub(crate) description: String,
     /// Pairs of key and value, sorted by key.
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) state: KeyState,
     pub(crate) created_ms: u64,
-    /// Version n is at position n − 1; the last is current. Never empty.
+    /// Of a key that waits for its deletion: the waiting time that was chosen.
+    pub(crate) deletion_days: u32,
+    pub(crate) rotation: Option<record::AutomaticRotation>,
+    pub(crate) on_demand_rotations: u32,
+    /// Version n is at position n − 1; the last is current. Empty only until a first import.
     pub(crate) backing_keys: Vec<BackingKey>,
-    pub(crate) aliases: Vec<String>,
+    /// Imported, to become current by the next rotation.
+    pub(crate) pending: Option<BackingKey>,
 }
 
 /// One version of a key.
 #[derive(Debug)]
 pub(crate) struct BackingKey {
-    pub(crate) material: Key,
+    /// None once it was deleted or has expired.
+    pub(crate) material: Option<Material>,
+    pub(crate) id: MaterialId,
     pub(crate) created_ms: u64,
+    /// How it became current; none of the first.
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) rotated_ms: u64,
+    /// Of imported material, when it expires; none: never.
+    pub(crate) valid_to_ms: Option<u64>,
+    pub(crate) description: String,
+}
+
+/// How a version of a key became current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    Automatic,
+    OnDemand,
+}
+
+impl Rotation {
+    fn to_proto(self) -> record::RotationType {
+        match self {
+            Self::Automatic => record::RotationType::Automatic,
+            Self::OnDemand => record::RotationType::OnDemand,
+        }
+    }
 }
 
 /// What a key's state lets it do is decided in `keys/state.rs`.
@@ -45,6 +83,8 @@ pub enum KeyState {
         /// When, in milliseconds of cluster time.
         deletion_ms: u64,
     },
+    /// It cannot, until its key material is imported.
+    PendingImport,
 }
 
 impl KeyState {
@@ -54,6 +94,7 @@ impl KeyState {
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
             Self::PendingDeletion { .. } => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
         }
     }
 
@@ -61,7 +102,7 @@ impl KeyState {
     pub fn deletion_ms(self) -> u64 {
         match self {
             Self::PendingDeletion { deletion_ms } => deletion_ms,
-            Self::Enabled | Self::Disabled => 0,
+            Self::Enabled | Self::Disabled | Self::PendingImport => 0,
         }
     }
 
@@ -70,6 +111,7 @@ impl KeyState {
             Self::Enabled => record::KeyState::Enabled,
             Self::Disabled => record::KeyState::Disabled,
             Self::PendingDeletion { .. } => record::KeyState::PendingDeletion,
+            Self::PendingImport => record::KeyState::PendingImport,
         }
     }
 
@@ -78,69 +120,148 @@ impl KeyState {
             Ok(record::KeyState::Enabled) => Some(Self::Enabled),
             Ok(record::KeyState::Disabled) => Some(Self::Disabled),
             Ok(record::KeyState::PendingDeletion) => Some(Self::PendingDeletion { deletion_ms }),
+            Ok(record::KeyState::PendingImport) => Some(Self::PendingImport),
             Ok(record::KeyState::Unspecified) | Err(_) => None,
         }
     }
 }
 
+/// A key's record before it is encoded, to be changed in place; wiped when it goes.
+#[derive(Debug)]
+pub(crate) struct StoredKey(record::Key);
+
+impl StoredKey {
+    pub(crate) fn new(key: record::Key) -> Self {
+        Self(key)
+    }
+
+    pub(crate) fn set_state(&mut self, state: KeyState) {
+        self.state = state.to_proto() as i32;
+        self.deletion_ms = state.deletion_ms();
+    }
+
+    /// Adds a version, which is current from now on.
+    pub(crate) fn push_version(&mut self, mut added: record::BackingKey) {
+        added.version = self.versions() + 1;
+        self.backing_keys.push(added);
+    }
+
+    /// The same, of a key that had a version before.
+    pub(crate) fn rotate_to(
+        &mut self,
+        mut next: record::BackingKey,
+        rotation: Rotation,
+        now_ms: u64,
+    ) {
+        next.rotation = rotation.to_proto() as i32;
+        next.rotated_ms = now_ms;
+        self.push_version(next);
+    }
+
+    pub(crate) fn versions(&self) -> u32 {
+        u32::try_from(self.backing_keys.len()).expect("rotation stops far below")
+    }
+
+    pub(crate) fn encode(&self) -> Secret {
+        Secret::from_vec(self.encode_to_vec())
+    }
+}
+
+impl Deref for StoredKey {
+    type Target = record::Key;
+
+    fn deref(&self) -> &record::Key {
+        &self.0
+    }
+}
+
+impl DerefMut for StoredKey {
+    fn deref_mut(&mut self) -> &mut record::Key {
+        &mut self.0
+    }
+}
+
+impl Drop for StoredKey {
+    fn drop(&mut self) {
+        let all = self.0.backing_keys.iter_mut().chain(&mut self.0.pending);
+        all.for_each(|key| key.material.zeroize());
+    }
+}
+
 impl KeyRecord {
     pub(crate) fn decode(opened: &Secret) -> Result<Self, RecordError> {
-        let mut stored = record::Key::decode(opened.expose())?;
-        let backing_keys = stored.backing_keys.iter().zip(1_u32..).map(BackingKey::from_stored);
-        let backing_keys = backing_keys.collect::<Result<Vec<_>, _>>();
-        wipe(&mut stored);
-        let backing_keys = backing_keys?;
-        if backing_keys.is_empty() {
+        let stored = StoredKey(record::Key::decode(opened.expose())?);
+        let spec =
+            KeySpec::from_proto(stored.spec).ok_or(RecordError::Spec { found: stored.spec })?;
+        let usage =
+            KeyUsage::from_proto(stored.usage).ok_or(RecordError::Usage { found: stored.usage })?;
+        let state = KeyState::from_proto(stored.state, stored.deletion_ms)
+            .ok_or(RecordError::State { found: stored.state })?;
+        let backing_keys = stored.backing_keys.iter().zip(1_u32..);
+        let backing_keys: Vec<_> = backing_keys
+            .map(|(key, version)| BackingKey::decode(spec, usage, key, version))
+            .collect::<Result<_, _>>()?;
+        let pending = stored.pending.as_ref().map(|key| BackingKey::decode(spec, usage, key, 0));
+        let is_whole = backing_keys.last().is_some_and(|current| current.material.is_some());
+        if !is_whole && !stored.external {
             return Err(RecordError::BackingKeys);
         }
         Ok(Self {
             id: key_id(&stored.id)?,
-            description: stored.description,
-            tags: stored.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
-            state: KeyState::from_proto(stored.state, stored.deletion_ms)
-                .ok_or(RecordError::State { found: stored.state })?,
+            spec,
+            usage,
+            external: stored.external,
+            multi_region: stored.multi_region,
+            description: stored.description.clone(),
+            tags: stored.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+            state: match state {
+                KeyState::Enabled | KeyState::Disabled if !is_whole => KeyState::PendingImport,
+                state => state,
+            },
             created_ms: stored.created_ms,
+            deletion_days: stored.deletion_days,
+            rotation: stored.rotation,
+            on_demand_rotations: stored.on_demand_rotations,
             backing_keys,
-            aliases: stored.aliases,
+            pending: pending.transpose()?,
         })
     }
 
-    pub(crate) fn encode(&self) -> Secret {
-        self.encode_as(self.state, None)
-    }
-
-    /// This record in another state, with one more version or none.
-    pub(crate) fn encode_as(&self, state: KeyState, added: Option<&BackingKey>) -> Secret {
-        let backing_keys = self.backing_keys.iter().chain(added).zip(1..);
-        let mut stored = record::Key {
+    /// To be changed and written again.
+    pub(crate) fn to_stored(&self) -> StoredKey {
+        let tag = |(key, value): &(String, String)| record::Tag {
+            key: key.clone(),
+            value: value.clone(),
+        };
+        StoredKey(record::Key {
             id: self.id.bytes().to_vec(),
             description: self.description.clone(),
-            tags: self
-                .tags
-                .iter()
-                .map(|(key, value)| record::Tag { key: key.clone(), value: value.clone() })
-                .collect(),
-            state: state.to_proto() as i32,
+            tags: self.tags.iter().map(tag).collect(),
+            state: self.state.to_proto() as i32,
             created_ms: self.created_ms,
-            deletion_ms: state.deletion_ms(),
-            backing_keys: backing_keys.map(|(key, version)| key.to_stored(version)).collect(),
-            aliases: self.aliases.clone(),
-        };
-        let encoded = Secret::from_vec(stored.encode_to_vec());
-        wipe(&mut stored);
-        encoded
+            deletion_ms: self.state.deletion_ms(),
+            backing_keys: self.backing_keys.iter().zip(1..).map(BackingKey::encode).collect(),
+            spec: self.spec.to_proto() as i32,
+            usage: self.usage.to_proto() as i32,
+            external: self.external,
+            multi_region: self.multi_region,
+            deletion_days: self.deletion_days,
+            rotation: self.rotation,
+            pending: self.pending.as_ref().map(|key| BackingKey::encode((key, 0))),
+            on_demand_rotations: self.on_demand_rotations,
+        })
     }
 
-    /// The version that encrypts.
-    pub(crate) fn current(&self) -> (u32, &Key) {
-        let last = self.backing_keys.last().expect("decode and create make at least one");
-        (self.versions(), &last.material)
+    /// The version that encrypts and signs, if it has its material.
+    pub(crate) fn current(&self) -> Option<(u32, &BackingKey)> {
+        let current = self.backing_keys.last().filter(|current| current.material.is_some());
+        current.map(|current| (self.versions(), current))
     }
 
     /// Any version that decrypts.
-    pub(crate) fn version(&self, version: u32) -> Option<&Key> {
+    pub(crate) fn version(&self, version: u32) -> Option<&BackingKey> {
         let position = usize::try_from(version).ok()?.checked_sub(1)?;
-        self.backing_keys.get(position).map(|key| &key.material)
+        self.backing_keys.get(position)
     }
 
     pub(crate) fn versions(&self) -> u32 {
@@ -149,35 +270,73 @@ impl KeyRecord {
 }
 
 impl BackingKey {
-    fn from_stored((stored, version): (&record::BackingKey, u32)) -> Result<Self, RecordError> {
-        let material = Key::from_slice(&stored.material).map_err(|_| RecordError::BackingKeys)?;
+    fn decode(
+        spec: KeySpec,
+        usage: KeyUsage,
+        stored: &record::BackingKey,
+        version: u32,
+    ) -> Result<Self, RecordError> {
+        let damaged = || RecordError::BackingKeys;
+        let material = match stored.material.as_slice() {
+            [] => None,
+            bytes => Some(Material::parse(spec, usage, bytes).map_err(|_| damaged())?),
+        };
         if stored.version != version {
-            return Err(RecordError::BackingKeys);
+            return Err(damaged());
         }
-        Ok(Self { material, created_ms: stored.created_ms })
+        Ok(Self {
+            material,
+            id: stored.id.as_slice().try_into().map_err(|_| damaged())?,
+            created_ms: stored.created_ms,
+            rotation: match record::RotationType::try_from(stored.rotation) {
+                Ok(record::RotationType::Unspecified) => None,
+                Ok(record::RotationType::Automatic) => Some(Rotation::Automatic),
+                Ok(record::RotationType::OnDemand) => Some(Rotation::OnDemand),
+                Err(_) => return Err(damaged()),
+            },
+            rotated_ms: stored.rotated_ms,
+            valid_to_ms: stored.valid_to_ms,
+            description: stored.description.clone(),
+        })
     }
 
-    fn to_stored(&self, version: u32) -> record::BackingKey {
-        let material = self.material.expose().to_vec();
-        record::BackingKey { version, material, created_ms: self.created_ms }
+    fn encode((key, version): (&Self, u32)) -> record::BackingKey {
+        record::BackingKey {
+            version,
+            material: key.material.as_ref().map(|m| m.bytes().to_vec()).unwrap_or_default(),
+            id: key.id.to_vec(),
+            created_ms: key.created_ms,
+            rotation: key.rotation.map_or(0, |rotation| rotation.to_proto() as i32),
+            rotated_ms: key.rotated_ms,
+            valid_to_ms: key.valid_to_ms,
+            description: key.description.clone(),
+        }
     }
 }
 
-/// prost's own copies of key material.
-fn wipe(stored: &mut record::Key) {
-    stored.backing_keys.iter_mut().for_each(|key| key.material.zeroize());
+/// A version made here, as it is stored.
+pub(crate) fn made_here(material: &Material, id: KeyId, now_ms: u64) -> record::BackingKey {
+    record::BackingKey {
+        version: 1,
+        material: material.bytes().to_vec(),
+        id: material.id(id).to_vec(),
+        created_ms: now_ms,
+        ..Default::default()
+    }
 }
 
 /// A name for a key.
 #[derive(Debug)]
 pub(crate) struct AliasRecord {
+    /// With its prefix.
+    pub(crate) name: String,
     pub(crate) key: KeyId,
 }
 
 impl AliasRecord {
     pub(crate) fn decode(opened: &Secret) -> Result<Self, RecordError> {
         let stored = record::Alias::decode(opened.expose())?;
-        Ok(Self { key: key_id(&stored.key_id)? })
+        Ok(Self { key: key_id(&stored.key_id)?, name: stored.name })
     }
 }
 
@@ -223,9 +382,21 @@ pub enum RecordError {
     /// Another kind of record under this id, or another key's.
     #[error("it is not the record that its id names")]
     Misplaced,
-    /// A key without versions, or with versions out of order or of a wrong length.
+    /// A key without material, or with versions out of order or of a wrong form.
     #[error("its backing keys are damaged")]
     BackingKeys,
+    /// A newer version's kind of key.
+    #[error("key spec {found} is unknown to this version")]
+    Spec {
+        /// As stored.
+        found: i32,
+    },
+    /// A newer version's usage.
+    #[error("key usage {found} is unknown to this version")]
+    Usage {
+        /// As stored.
+        found: i32,
+    },
     /// A newer version's state.
     #[error("key state {found} is unknown to this version")]
     State {

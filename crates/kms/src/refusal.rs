@@ -107,6 +107,54 @@ pub enum Refusal {
         /// The key's ARN.
         arn: String,
     },
+    /// The key has no material, or none any more.
+    #[error("{arn} is pending import.")]
+    PendingImport {
+        /// The key's ARN.
+        arn: String,
+    },
+    /// The key is for something else.
+    #[error("{arn} key usage is {usage} which is not valid for {}.", .action.name())]
+    KeyUsage {
+        /// The key's ARN.
+        arn: String,
+        /// What it is for.
+        usage: &'static str,
+        /// What was asked of it.
+        action: Action,
+    },
+    /// The key's material is of no use to the algorithm.
+    #[error("Algorithm {algorithm} is incompatible with key spec {spec}.")]
+    AlgorithmOfSpec {
+        /// As asked for.
+        algorithm: &'static str,
+        /// The key's.
+        spec: &'static str,
+    },
+    /// Keys of this kind keep the material they have.
+    #[error("")]
+    NoRotation,
+    /// Imported material is rotated to what was imported for that.
+    #[error("No available key material pending rotation for the key: {arn}.")]
+    NothingToRotateTo {
+        /// The key's ARN.
+        arn: String,
+    },
+    /// AWS KMS has it, this service does not.
+    #[error("{what} is not offered here, see docs/aws-compatibility.md")]
+    NotOffered {
+        /// As the subject of a sentence.
+        what: String,
+    },
+    /// The signature is not that of the message, or of another key.
+    #[error("")]
+    InvalidSignature,
+    /// The same, of a MAC.
+    #[error("")]
+    InvalidMac,
+    /// It would have been done.
+    #[error("The request would have succeeded, but the DryRun option is set.")]
+    DryRun,
     /// There is no deletion to cancel.
     #[error("{arn} is not pending deletion.")]
     NotPendingDeletion {
@@ -172,11 +220,18 @@ impl Refusal {
             Self::Denied { .. } | Self::OwnPrincipal { .. } => Exception::AccessDenied,
             Self::Disabled { .. } => Exception::Disabled,
             Self::PendingDeletion { .. }
+            | Self::PendingImport { .. }
+            | Self::NothingToRotateTo { .. }
             | Self::NotPendingDeletion { .. }
             | Self::ShareEpochPending => Exception::InvalidState,
             Self::RotationLimit { .. } | Self::TooManyDomainKeys { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
+            Self::KeyUsage { .. } | Self::AlgorithmOfSpec { .. } => Exception::InvalidKeyUsage,
+            Self::NoRotation | Self::NotOffered { .. } => Exception::UnsupportedOperation,
+            Self::InvalidSignature => Exception::InvalidSignature,
+            Self::InvalidMac => Exception::InvalidMac,
+            Self::DryRun => Exception::DryRun,
             Self::Earlier { exception, .. } => *exception,
         }
     }

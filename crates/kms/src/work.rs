@@ -6,19 +6,23 @@ use conclave_audit::new_entry;
 use conclave_crypto::{Entropy, Secret};
 use conclave_proto::audit;
 use conclave_seal::Keyring;
-use conclave_store::{RecordId, TxnBody, Write};
+use conclave_store::{Kind, RecordId, Touch, TxnBody, Write};
 
-use crate::answer::Answer;
-use crate::audit_entry::{describe, requested_resources};
+use crate::action::Action;
+use crate::answer::{Answer, Kept};
+use crate::audit_entry::Told;
 use crate::authorize::Verdict;
 use crate::ctx::{Caller, Ctx};
+use crate::decide::Performed;
 use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
+use crate::keys::check_usable;
+use crate::material::{Material, Pair};
+use crate::operation::{Asked, Request};
 use crate::plan::{DecideError, Plan};
-use crate::reads::{Guards, Reads};
-use crate::records::KeyRecord;
+use crate::reads::{Guards, Reads, key_record_id};
+use crate::records::{BackingKey, KeyRecord, StoredKey};
 use crate::refusal::Refusal;
-use crate::request::Request;
-use crate::response::Response;
+use crate::spec::KeyUsage;
 
 pub(crate) struct Work<'a> {
     pub(crate) reads: Reads<'a>,
@@ -32,6 +36,8 @@ pub(crate) struct Work<'a> {
     /// What the operation turned out to be about; empty as long as that is only what was asked for.
     resources: Vec<String>,
     writes: Vec<Write>,
+    /// Keys that are used, if it comes to that.
+    touches: Vec<Touch>,
 }
 
 fn is_sealed_write(write: &Write) -> bool {
@@ -71,6 +77,7 @@ impl<'a> Work<'a> {
             region: ctx.region,
             resources: Vec::new(),
             writes: Vec::new(),
+            touches: Vec::new(),
         }
     }
 
@@ -96,6 +103,58 @@ impl<'a> Work<'a> {
         Ok(key)
     }
 
+    /// The key that a request names, if it can now be used for `action`.
+    pub(crate) fn usable_key(
+        &mut self,
+        named: &KeyRef,
+        usage: KeyUsage,
+        action: Action,
+    ) -> Result<Arc<KeyRecord>, Stop> {
+        let key = self.find_key(named)?;
+        self.check_use(&key, usage, action)?;
+        Ok(key)
+    }
+
+    /// Whether a key is there for `action`, and can be used now.
+    pub(crate) fn check_use(
+        &mut self,
+        key: &KeyRecord,
+        usage: KeyUsage,
+        action: Action,
+    ) -> Result<(), Stop> {
+        let arn = self.domain.key_arn(key.id);
+        check_usable(key.state, &arn)?;
+        if key.usage != usage {
+            return Err(Refusal::KeyUsage { arn, usage: key.usage.name(), action }.into());
+        }
+        if let Some(operation) = action.use_number() {
+            self.touches.push(Touch { record: key_record_id(key.id), operation });
+        }
+        Ok(())
+    }
+
+    /// The current version of a key that is usable, and its number.
+    pub(crate) fn current<'k>(&self, key: &'k KeyRecord) -> Result<(u32, &'k BackingKey), Stop> {
+        let pending_import = || Refusal::PendingImport { arn: self.domain.key_arn(key.id) };
+        key.current().ok_or_else(|| pending_import().into())
+    }
+
+    /// The key pair of a version that has its material.
+    pub(crate) fn pair<'k>(
+        &self,
+        key: &KeyRecord,
+        version: &'k BackingKey,
+    ) -> Result<&'k Pair, Stop> {
+        let what = || format!("A key pair of {}", key.spec.name());
+        let pair = version.material.as_ref().and_then(Material::pair);
+        pair.ok_or_else(|| Refusal::NotOffered { what: what() }.into())
+    }
+
+    /// The last of all checks: what is only tried ends here.
+    pub(crate) fn unless_dry_run(&self, dry_run: bool) -> Result<(), Stop> {
+        if dry_run { Err(Refusal::DryRun.into()) } else { Ok(()) }
+    }
+
     /// Names a key as what the operation is about.
     pub(crate) fn concerns_key(&mut self, id: KeyId) {
         self.concerns(self.domain.key_arn(id));
@@ -108,10 +167,22 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Writes a key's record.
+    pub(crate) fn put_key(&mut self, key: &StoredKey) {
+        let record = RecordId::new(Kind::Key, key.id.as_slice().try_into().expect("16 bytes"));
+        self.put(record, &key.encode());
+    }
+
     /// Writes a sealed kind of record.
     pub(crate) fn put(&mut self, record: RecordId, plaintext: &Secret) {
         let blob = self.keyring.seal_record(&record, plaintext.expose(), self.entropy);
         self.writes.push(Write::put(record, blob));
+    }
+
+    /// The same, listed under another record.
+    pub(crate) fn put_under(&mut self, parent: RecordId, record: RecordId, plaintext: &Secret) {
+        let blob = self.keyring.seal_record(&record, plaintext.expose(), self.entropy);
+        self.writes.push(Write::put(record, blob).under(parent));
     }
 
     pub(crate) fn delete(&mut self, record: RecordId) {
@@ -128,25 +199,28 @@ impl<'a> Work<'a> {
         self.keyring.token(&self.caller.principal, self.caller.request_id.as_str())
     }
 
-    /// Seals the audit entry and, for a mutation, the answer that its retry will get.
+    /// Seals the audit entry and, for a change, the answer that its retry will get.
     ///
-    /// A refused mutation has token and answer too. Without them its retry could be decided over a
+    /// A refused change has token and answer too. Without them its retry could be decided over a
     /// state that its own first attempt had made, and be told "exists already" of a success; or a
     /// first attempt that was overtaken by its retry could still take effect.
     pub(crate) fn finish(
         mut self,
         request: &Request,
         verdict: &Verdict,
-        reply: Result<Response, Refusal>,
+        reply: Result<Performed, Refusal>,
     ) -> Result<Plan, DecideError> {
         if reply.is_err() {
             self.writes.clear();
+            self.touches.clear();
         }
-        let (token, answer) = match request.fingerprint() {
-            None => (None, Vec::new()),
-            Some(fingerprint) => {
+        let (token, answer) = match &request.0 {
+            Asked::Use(_) | Asked::List(_) => (None, Vec::new()),
+            Asked::Change(_, fingerprint) => {
                 let token = self.token();
-                let answer = Answer::of(fingerprint, self.now_ms, &reply);
+                let nothing = Kept::nothing(self.now_ms);
+                let kept = reply.as_ref().map(|(_, kept)| kept.as_ref().unwrap_or(&nothing));
+                let answer = Answer::of(*fingerprint, self.now_ms, kept);
                 (Some(token), answer.seal(self.keyring, &token, self.entropy)?)
             }
         };
@@ -156,15 +230,18 @@ impl<'a> Work<'a> {
         }
         // Checked before it is sealed: nobody could read one later that breaks the format's rules.
         let entry = new_entry(self.entry(request, verdict, reply.as_ref().err()))?;
+        let (guards, scans) = self.reads.into_guards();
         let body = TxnBody {
-            guards: self.reads.into_guards(),
+            guards,
+            scans,
             writes: self.writes,
+            touches: self.touches,
             token,
             answer,
             ..TxnBody::new(self.now_ms, self.keyring.seal_entry(&entry, self.entropy))
         };
         body.validate()?;
-        Ok(Plan { body, reply })
+        Ok(Plan { body, reply: reply.map(|(response, _)| response) })
     }
 
     fn entry(
@@ -173,11 +250,11 @@ impl<'a> Work<'a> {
         verdict: &Verdict,
         refusal: Option<&Refusal>,
     ) -> audit::Entry {
+        let told = Told::by(request.operation(), self.domain);
         let mut resources = std::mem::take(&mut self.resources);
         if resources.is_empty() {
-            resources = requested_resources(request, self.domain);
+            resources = told.resources;
         }
-        let (parameters, encryption_context) = describe(request, self.domain);
         let outcome = refusal.map_or(audit::Outcome::Success, Refusal::outcome);
         audit::Entry {
             time_ms: self.now_ms,
@@ -190,8 +267,8 @@ impl<'a> Work<'a> {
             region: self.region.to_owned(),
             action: request.action().name().to_owned(),
             resources,
-            parameters,
-            encryption_context,
+            parameters: told.parameters,
+            encryption_context: told.context,
             outcome: outcome as i32,
             reason: refusal.map(Refusal::reason).unwrap_or_default(),
             decided_by: verdict.decided_by(),

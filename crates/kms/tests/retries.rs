@@ -20,7 +20,8 @@ fn create(alias: &str, description: &str) -> Request {
     let message = v1::CreateKeyRequest {
         alias: alias.to_owned(),
         description: description.to_owned(),
-        tags: vec![v1::Tag { key: "a".to_owned(), value: "b".to_owned() }],
+        tags: vec![v1::Tag { tag_key: "a".to_owned(), tag_value: "b".to_owned() }],
+        ..Default::default()
     };
     message.try_into().unwrap()
 }
@@ -36,10 +37,13 @@ fn a_retried_creation_is_the_same_key() {
     let first = created(service.call_as(&ada(), &request));
     // Meanwhile the key changed, and time went on; the answer is still the first one.
     service.now_ms += 60_000;
-    service.call("ada", v1::DisableKeyRequest { key: first.key_id.clone() }).reply.unwrap();
+    service.call("ada", v1::DisableKeyRequest { key_id: first.key_id.clone() }).reply.unwrap();
     let again = created(service.call_as(&ada(), &request));
     assert_eq!(v1::KeyMetadata::encode(&first), v1::KeyMetadata::encode(&again));
-    assert_eq!((again.state.as_str(), again.aliases.len(), again.tags.len()), ("Enabled", 1, 1));
+    assert_eq!(
+        (again.key_state.as_str(), again.aliases.len(), again.tags.len()),
+        ("Enabled", 1, 1)
+    );
     assert_eq!(keys(&service), 1);
 }
 
@@ -60,7 +64,7 @@ fn another_request_under_the_same_id_is_refused() {
     let others = [
         create("", "second"),
         create("alias/a", "first"),
-        v1::DisableKeyRequest { key }.try_into().unwrap(),
+        v1::DisableKeyRequest { key_id: key }.try_into().unwrap(),
     ];
     for other in others {
         let refusal = service.call_as(&ada(), &other).reply.unwrap_err();
@@ -79,11 +83,13 @@ fn a_retried_change_is_told_how_the_key_stood_then() {
     let mut service = Service::new();
     let key = service.key("alias/a");
     let changes: [Request; 5] = [
-        v1::RotateKeyOnDemandRequest { key: key.clone() }.try_into().unwrap(),
-        v1::DisableKeyRequest { key: "alias/a".to_owned() }.try_into().unwrap(),
-        v1::EnableKeyRequest { key: key.clone() }.try_into().unwrap(),
-        v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }.try_into().unwrap(),
-        v1::CancelKeyDeletionRequest { key: key.clone() }.try_into().unwrap(),
+        v1::RotateKeyOnDemandRequest { key_id: key.clone() }.try_into().unwrap(),
+        v1::DisableKeyRequest { key_id: key.clone() }.try_into().unwrap(),
+        v1::EnableKeyRequest { key_id: key.clone() }.try_into().unwrap(),
+        v1::ScheduleKeyDeletionRequest { key_id: key.clone(), pending_window_in_days: Some(7) }
+            .try_into()
+            .unwrap(),
+        v1::CancelKeyDeletionRequest { key_id: key.clone() }.try_into().unwrap(),
     ];
     for request in &changes {
         let caller = service.caller("ada");
@@ -92,7 +98,7 @@ fn a_retried_change_is_told_how_the_key_stood_then() {
         service.now_ms += 1000;
         assert_eq!(format!("{:?}", service.call_as(&caller, request).reply), first);
     }
-    let last = service.call("ada", v1::DescribeKeyRequest { key });
+    let last = service.call("ada", v1::DescribeKeyRequest { key_id: key, ..Default::default() });
     assert_eq!(last.line(), "key Disabled v2 alias/a | DescribeKey Success role:key-administrator");
 }
 
@@ -118,16 +124,19 @@ fn retried_principals() {
 fn a_refusal_is_final_for_its_request_id() {
     let mut service = Service::new();
     let key = service.key("");
-    let request: Request = v1::CancelKeyDeletionRequest { key: key.clone() }.try_into().unwrap();
+    let request: Request = v1::CancelKeyDeletionRequest { key_id: key.clone() }.try_into().unwrap();
     let refused = service.call_as(&ada(), &request).reply.unwrap_err();
     service
-        .call("ada", v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 })
+        .call(
+            "ada",
+            v1::ScheduleKeyDeletionRequest { key_id: key.clone(), pending_window_in_days: Some(7) },
+        )
         .reply
         .unwrap();
     let late = service.call_as(&ada(), &request).reply.unwrap_err();
     assert_eq!(late.name(), refused.name());
     assert_eq!(late.message(), refused.message());
-    let told = service.call("ada", v1::DescribeKeyRequest { key });
+    let told = service.call("ada", v1::DescribeKeyRequest { key_id: key, ..Default::default() });
     assert!(told.line().starts_with("key PendingDeletion"));
 }
 
@@ -183,10 +192,10 @@ impl Encode for v1::KeyMetadata {
 
 fn rotate(service: &mut Service, request_id: &str) -> u32 {
     let caller = caller("olga", request_id);
-    let told = service.call_as(&caller, &Request::RotateDomainKey);
+    let told = service.call_as(&caller, &Request::try_from(v1::RotateDomainKeyRequest {}).unwrap());
     refresh(service);
     match told.reply.unwrap() {
-        Response::DomainKeyRotated { epoch } => epoch,
+        Response::RotateDomainKey(rotated) => rotated.domain_key,
         other => panic!("{other:?}"),
     }
 }
@@ -214,7 +223,7 @@ fn a_rotation_too_many_is_refused_and_audited() {
         assert_eq!(rotate(&mut service, &number.to_string()), number);
     }
     let olga = service.caller("olga");
-    let told = service.call_as(&olga, &Request::RotateDomainKey);
+    let told = service.call_as(&olga, &Request::try_from(v1::RotateDomainKeyRequest {}).unwrap());
     assert_eq!(told.entry.outcome(), Outcome::Refused);
     assert_eq!(told.reply.unwrap_err().name(), "LimitExceededException");
 }

@@ -1,9 +1,12 @@
 //! Generated types of everything Conclave stores, replicates or says on the wire.
 //!
-//! The sources are in `proto/`; this crate adds nothing but module names, and a `Debug` that
-//! shows nothing for each message that can hold a secret or a name that the store must not know.
+//! The sources are in `proto/`; this crate adds nothing but module names, a `Debug` that shows nothing
+//! for each message that can hold a secret or a name that the store must not know, and to the messages
+//! of the service of keys the JSON form of the AWS KMS protocol (`build.rs`).
 #![allow(missing_docs, unreachable_pub, reason = "generated from proto/, where the comments stand")]
 #![allow(clippy::all, reason = "generated")]
+
+pub mod json;
 
 // Nested as the packages are, since generated code refers to its neighbours by `super`.
 mod conclave {
@@ -74,18 +77,29 @@ redacted!(
     record::Alias,
     seal::OperatorShare,
     seal::Enrolment,
-    v1::EncryptRequest,
-    v1::DecryptResponse,
-    v1::DecryptRequest,
-    v1::GenerateDataKeyResponse,
-    v1::GenerateRandomResponse,
     v1::PrepareInitResponse,
     v1::UnsealRequest,
-    v1::ContextPair,
-    v1::ReEncryptRequest,
     v1::Tag,
     v1::CreateKeyRequest,
     v1::KeyMetadata,
+    v1::EncryptRequest,
+    v1::DecryptRequest,
+    v1::DecryptResponse,
+    v1::ReEncryptRequest,
+    v1::GenerateDataKeyRequest,
+    v1::GenerateDataKeyResponse,
+    v1::GenerateDataKeyWithoutPlaintextRequest,
+    v1::GenerateDataKeyPairRequest,
+    v1::GenerateDataKeyPairResponse,
+    v1::GenerateDataKeyPairWithoutPlaintextRequest,
+    v1::GenerateRandomResponse,
+    v1::SignRequest,
+    v1::VerifyRequest,
+    v1::GenerateMacRequest,
+    v1::VerifyMacRequest,
+    v1::DeriveSharedSecretResponse,
+    v1::EncapsulateResponse,
+    v1::DecapsulateResponse,
     audit::Entry,
     audit::Opening,
     audit::Pair,

@@ -118,7 +118,8 @@ struct Sent {
 }
 
 enum Event {
-    Submitted(Waiting),
+    /// Something waits that did not before.
+    Submitted,
     Noticed(Notice),
     Ended(Ended),
     /// Somebody else leads now, or nobody.
@@ -179,7 +180,13 @@ impl Task {
             let event = tokio::select! {
                 Some(notice) = notices.recv() => Event::Noticed(notice),
                 Some(end) = ended.recv() => Event::Ended(end),
-                waiting = submitted.recv() => waiting.map_or(Event::Stop, Event::Submitted),
+                waiting = submitted.recv() => match waiting {
+                    Some(waiting) => {
+                        self.waiting.push_back(waiting);
+                        Event::Submitted
+                    }
+                    None => Event::Stop,
+                },
                 changed = metrics.changed() => match (changed, self.core.leader_id()) {
                     (Err(_), _) => Event::Stop,
                     (Ok(()), now) if now == leader => continue,
@@ -193,7 +200,7 @@ impl Task {
             };
             self.handle(event);
             while let Ok(waiting) = submitted.try_recv() {
-                self.handle(Event::Submitted(waiting));
+                self.waiting.push_back(waiting);
             }
             self.propose();
         }
@@ -208,7 +215,7 @@ impl Task {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Submitted(waiting) => self.waiting.push_back(waiting),
+            Event::Submitted => {}
             Event::Noticed(Notice::Outcomes(outcomes)) => self.resolve_all(&outcomes),
             Event::Noticed(Notice::Registered(registered)) => self.registered(registered),
             Event::Ended(Ended::Registration(result)) => {

@@ -59,8 +59,8 @@ macro_rules! nothing_else {
                 &self,
                 request: Request<v1::EncryptRequest>,
             ) -> Result<Response<v1::EncryptResponse>, Status> {
-                let v1::EncryptRequest { plaintext, key, .. } = request.into_inner();
-                Ok(Response::new(v1::EncryptResponse { ciphertext: plaintext, key_id: key }))
+                let v1::EncryptRequest { plaintext, key_id: key, .. } = request.into_inner();
+                Ok(Response::new(v1::EncryptResponse { ciphertext_blob: plaintext, key_id: key, ..Default::default() }))
             }
             $(
                 async fn $name(
@@ -80,15 +80,25 @@ nothing_else! {
     list_keys: ListKeysRequest => ListKeysResponse;
     enable_key: EnableKeyRequest => EnableKeyResponse;
     disable_key: DisableKeyRequest => DisableKeyResponse;
-    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
     schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
     cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
+    get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
+    get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
+    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
     decrypt: DecryptRequest => DecryptResponse;
     re_encrypt: ReEncryptRequest => ReEncryptResponse;
     generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
-    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest
-        => GenerateDataKeyWithoutPlaintextResponse;
+    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest => GenerateDataKeyWithoutPlaintextResponse;
+    generate_data_key_pair: GenerateDataKeyPairRequest => GenerateDataKeyPairResponse;
+    generate_data_key_pair_without_plaintext: GenerateDataKeyPairWithoutPlaintextRequest => GenerateDataKeyPairWithoutPlaintextResponse;
     generate_random: GenerateRandomRequest => GenerateRandomResponse;
+    sign: SignRequest => SignResponse;
+    verify: VerifyRequest => VerifyResponse;
+    generate_mac: GenerateMacRequest => GenerateMacResponse;
+    verify_mac: VerifyMacRequest => VerifyMacResponse;
+    derive_shared_secret: DeriveSharedSecretRequest => DeriveSharedSecretResponse;
+    encapsulate: EncapsulateRequest => EncapsulateResponse;
+    decapsulate: DecapsulateRequest => DecapsulateResponse;
     create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
     list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
     delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;

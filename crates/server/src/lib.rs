@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod hosted;
 mod keeper;
 mod listener;
+mod making;
 mod memory;
 mod meta;
 mod node;

@@ -17,7 +17,7 @@ pub(crate) const ATTEMPT_AGE_MS: &str = "conclave-attempt-age-ms";
 pub(crate) const REVISION: &str = "conclave-revision";
 
 /// Oldest attempt that is still served: clients give up at 30 s.
-const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const ATTEMPT_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// What a client says about its call.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 /// Header: the error's name, as AWS KMS has it.
-const ERROR: &str = "conclave-error";
+pub(crate) const ERROR: &str = "conclave-error";
 
 /// The status of a refusal, its AWS name in the `conclave-error` header.
 pub(crate) fn to_status(refusal: &Refusal) -> Status {

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
-use conclave_kms::{Caller, Ctx, DecideError, Plan, Refusal, Request, Response, decide, replay};
+use conclave_kms::{
+    Caller, Ctx, DecideError, Plan, Refusal, Request, Response, decide, may_ask, replay,
+};
 use conclave_replica::{AppliedView, Decided, ProposeError, Standing};
 use conclave_seal::Keyring;
 use conclave_seal::keyring::AnswerError;
@@ -132,6 +134,13 @@ pub(crate) fn authorized_here(
     request: &Request,
 ) -> Result<bool, Status> {
     Ok(plan(hosted, caller, Duration::ZERO, request)?.reply.is_ok())
+}
+
+/// Whether the caller may ask for this at all, by what is applied here.
+pub(crate) fn may_ask_here(hosted: &Hosted, caller: &Caller, request: &Request) -> bool {
+    let now_ms = hosted.replica.now_ms().unwrap_or_default();
+    let asked = with_ctx(hosted, caller, now_ms, |_, ctx| may_ask(ctx, request));
+    matches!(asked, Some(Ok(true)))
 }
 
 /// Decides from one consistent reading. No lock outlives this.

@@ -59,11 +59,14 @@ fn writes(first: u64) -> Command {
     batch(&(0..TXNS).map(|n| txn(first + n).puts(record(n * 97), "new")).collect::<Vec<_>>())
 }
 
+/// What makes the batch of a number.
+type Make = fn(u64) -> Command;
+
 fn apply(c: &mut Criterion) {
     let (mut state, mut index) = stage();
     let mut group = c.benchmark_group("apply a batch of 64");
     group.throughput(Throughput::Elements(TXNS));
-    let kinds: [(&str, fn(u64) -> Command); 4] =
+    let kinds: [(&str, Make); 4] =
         [("uses", uses), ("touches", touches), ("touches of one key", one_key), ("writes", writes)];
     for (number, (name, make)) in (0u64..).zip(kinds) {
         let mut sequence = RECORDS + 1 + (number << 40);
@@ -86,7 +89,7 @@ fn apply(c: &mut Criterion) {
 }
 
 fn digest(c: &mut Criterion) {
-    let kinds: [(&str, fn(u64) -> Command); 2] = [("changed", writes), ("touched", touches)];
+    let kinds: [(&str, Make); 2] = [("changed", writes), ("touched", touches)];
     for (name, make) in kinds {
         let (mut state, mut index) = stage();
         let mut sequence = RECORDS + 1;

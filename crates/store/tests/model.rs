@@ -28,7 +28,7 @@ use prost::Message;
 enum Event {
     Batch(u64, Vec<T>),
     Register(u64),
-    Members(T),
+    Members(Box<T>),
     Checkpoint,
 }
 
@@ -126,7 +126,7 @@ fn arb_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => (time, vec(arb_txn(), 0..6)).prop_map(|(time, txns)| Event::Batch(time, txns)),
         1 => (1u64..3).prop_map(Event::Register),
-        1 => arb_txn().prop_map(Event::Members),
+        1 => arb_txn().prop_map(|t| Event::Members(Box::new(t))),
         1 => Just(Event::Checkpoint),
     ]
 }

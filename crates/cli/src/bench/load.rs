@@ -64,18 +64,18 @@ impl Load {
                     description: "conclave bench".to_owned(),
                     ..v1::CreateKeyRequest::default()
                 };
-                let made = first.create_key(request).await?.value.key.unwrap_or_default();
+                let made = first.create_key(request).await?.value.key_metadata.unwrap_or_default();
                 (made.key_id.clone(), Some(made.key_id))
             }
         };
         let plaintext = vec![b'x'; usize::from(args.size)];
         let ciphertext = if args.op == Op::Decrypt {
             let request = v1::EncryptRequest {
-                key: key.clone(),
+                key_id: key.clone(),
                 plaintext: plaintext.clone(),
-                context: Vec::new(),
+                ..Default::default()
             };
-            first.encrypt(request).await?.value.ciphertext
+            first.encrypt(request).await?.value.ciphertext_blob
         } else {
             Vec::new()
         };
@@ -126,7 +126,10 @@ impl Load {
     /// Schedules the deletion of the key made for this run.
     pub(super) async fn finish(&self) {
         if let (Some(key), Some(client)) = (&self.own_key, self.clients.first()) {
-            let request = v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 };
+            let request = v1::ScheduleKeyDeletionRequest {
+                key_id: key.clone(),
+                pending_window_in_days: Some(7),
+            };
             // It is only tidying up: the measurement stands without it.
             let _ = client.schedule_key_deletion(request).await;
         }
@@ -161,18 +164,26 @@ async fn one_client(client: &Client, work: &Work, begin: Instant, end: Instant) 
 }
 
 async fn once(client: &Client, work: &Work) -> Result<(), ClientError> {
-    let (key, context) = (work.key.clone(), Vec::new());
+    let key_id = work.key.clone();
     match work.op {
         Op::Encrypt => {
             let plaintext = work.plaintext.clone();
-            client.encrypt(v1::EncryptRequest { key, plaintext, context }).await.map(drop)
+            client
+                .encrypt(v1::EncryptRequest { key_id, plaintext, ..Default::default() })
+                .await
+                .map(drop)
         }
         Op::Decrypt => {
-            let ciphertext = work.ciphertext.clone();
-            client.decrypt(v1::DecryptRequest { ciphertext, context, key }).await.map(drop)
+            let ciphertext_blob = work.ciphertext.clone();
+            let request = v1::DecryptRequest { ciphertext_blob, key_id, ..Default::default() };
+            client.decrypt(request).await.map(drop)
         }
         Op::DataKey => {
-            let request = v1::GenerateDataKeyRequest { key, bytes: 32, context };
+            let request = v1::GenerateDataKeyRequest {
+                key_id,
+                number_of_bytes: Some(32),
+                ..Default::default()
+            };
             client.generate_data_key(request).await.map(drop)
         }
         Op::CreateKey => client.create_key(v1::CreateKeyRequest::default()).await.map(drop),

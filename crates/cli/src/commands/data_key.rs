@@ -19,8 +19,8 @@ pub(crate) struct DataKeyArgs {
     #[arg(long)]
     key: String,
     /// The data key's length.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    bytes: u32,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    bytes: i32,
     /// A pair of the encryption context; repeat for several.
     #[arg(long = "context", value_name = "NAME=VALUE")]
     context: Vec<Pair>,
@@ -43,21 +43,31 @@ pub(crate) async fn run(app: &App, args: DataKeyArgs) -> Result<(), CliError> {
     let client = app.client()?;
     let (key, bytes, context) = (args.key, args.bytes, context(args.context));
     if args.without_plaintext {
-        let request = GenerateDataKeyWithoutPlaintextRequest { key, bytes, context };
+        let request = GenerateDataKeyWithoutPlaintextRequest {
+            key_id: key,
+            number_of_bytes: Some(bytes),
+            encryption_context: context,
+            ..Default::default()
+        };
         let call = client.generate_data_key_without_plaintext(request);
         let reply = app.wait("making a data key", call).await?;
         return show(
             app,
             &DataKey {
                 plaintext: None,
-                ciphertext: STANDARD.encode(&reply.value.ciphertext),
+                ciphertext: STANDARD.encode(&reply.value.ciphertext_blob),
                 key_id: &reply.value.key_id,
                 request_id: reply.request_id.as_str(),
                 revision: revision(&reply),
             },
         );
     }
-    let request = GenerateDataKeyRequest { key, bytes, context };
+    let request = GenerateDataKeyRequest {
+        key_id: key,
+        number_of_bytes: Some(bytes),
+        encryption_context: context,
+        ..Default::default()
+    };
     let mut reply = app.wait("making a data key", client.generate_data_key(request)).await?;
     let plaintext = Zeroizing::new(std::mem::take(&mut reply.value.plaintext));
     let plaintext = Zeroizing::new(STANDARD.encode(&*plaintext));
@@ -65,7 +75,7 @@ pub(crate) async fn run(app: &App, args: DataKeyArgs) -> Result<(), CliError> {
         app,
         &DataKey {
             plaintext: Some(&plaintext),
-            ciphertext: STANDARD.encode(&reply.value.ciphertext),
+            ciphertext: STANDARD.encode(&reply.value.ciphertext_blob),
             key_id: &reply.value.key_id,
             request_id: reply.request_id.as_str(),
             revision: revision(&reply),

@@ -53,9 +53,10 @@ pub(crate) async fn run(app: &App, args: DecryptArgs) -> Result<(), CliError> {
     let ciphertext =
         files::read_input(args.input.as_deref(), CIPHERTEXT_BYTES_MAX, CIPHERTEXT_HINT)?;
     let request = DecryptRequest {
-        ciphertext: ciphertext.to_vec(),
-        context: context(args.context),
-        key: args.key.unwrap_or_default(),
+        ciphertext_blob: ciphertext.to_vec(),
+        encryption_context: context(args.context),
+        key_id: args.key.unwrap_or_default(),
+        ..Default::default()
     };
     let mut reply = app.wait("decrypting", client.decrypt(request)).await?;
     let plaintext = Zeroizing::new(std::mem::take(&mut reply.value.plaintext));

@@ -39,12 +39,13 @@ pub(crate) async fn run(app: &App, args: EncryptArgs) -> Result<(), CliError> {
     let client = app.client()?;
     let mut plaintext = files::read_input(args.input.as_deref(), PLAINTEXT_BYTES_MAX, HINT)?;
     let request = EncryptRequest {
-        key: args.key,
+        key_id: args.key,
         plaintext: std::mem::take(&mut *plaintext),
-        context: context(args.context),
+        encryption_context: context(args.context),
+        ..Default::default()
     };
     let reply = app.wait("encrypting", client.encrypt(request)).await?;
-    let ciphertext = &reply.value.ciphertext;
+    let ciphertext = &reply.value.ciphertext_blob;
     let mut json = json!({ "key_id": reply.value.key_id });
     match &args.out {
         Some(path) => {

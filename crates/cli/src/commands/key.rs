@@ -1,7 +1,7 @@
 //! `conclave key`: making keys, and what becomes of them.
 
 use clap::{Args, Subcommand};
-use conclave_client::Reply;
+use conclave_client::{Client, Reply};
 use conclave_proto::v1::{
     CancelKeyDeletionRequest, CreateKeyRequest, DescribeKeyRequest, DisableKeyRequest,
     EnableKeyRequest, KeyChange, KeyListEntry, KeyMetadata, ListKeysRequest,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The largest page that the service gives.
-const PAGE_MAX: u32 = 1000;
+const PAGE_MAX: i32 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
@@ -43,8 +43,8 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         key: KeyArg,
         /// How long to wait.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(7..=30))]
-        days: u32,
+        #[arg(long, value_parser = clap::value_parser!(i32).range(7..=30))]
+        days: i32,
     },
     /// Take a scheduled deletion back; the key is disabled then.
     CancelDeletion(KeyArg),
@@ -55,7 +55,13 @@ pub(crate) struct CreateArgs {
     /// A name to call it by.
     #[arg(long, value_name = "alias/NAME")]
     alias: Option<String>,
-    /// What it is for.
+    /// What kind of key, as AWS KMS names them; by default for symmetric encryption.
+    #[arg(long, value_name = "SPEC")]
+    spec: Option<String>,
+    /// What it is to be used for, as AWS KMS names it; needed with another spec than the default.
+    #[arg(long, value_name = "USAGE")]
+    usage: Option<String>,
+    /// What it is for, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// A tag; repeat for several.
@@ -77,42 +83,67 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
                 description: args.description.unwrap_or_default(),
                 tags: tags(args.tags),
                 alias: args.alias.unwrap_or_default(),
+                key_spec: args.spec.unwrap_or_default(),
+                key_usage: args.usage.unwrap_or_default(),
+                ..CreateKeyRequest::default()
             };
             let reply = app.wait("making a key", client.create_key(request)).await?;
-            show_metadata(app, &reply.map(|response| response.key))
+            show_metadata(app, &reply.map(|response| response.key_metadata))
         }
         KeyCommand::List { limit } => list(app, limit).await,
         KeyCommand::Describe(KeyArg { key }) => {
-            let call = client.describe_key(DescribeKeyRequest { key });
+            let call = client.describe_key(described(key));
             let reply = app.wait("asking", call).await?;
-            show_metadata(app, &reply.map(|response| response.key))
+            show_metadata(app, &reply.map(|response| response.key_metadata))
         }
         KeyCommand::Enable(KeyArg { key }) => {
-            let call = client.enable_key(EnableKeyRequest { key });
+            let key_id = by_id(app, &client, key).await?;
+            let call = client.enable_key(EnableKeyRequest { key_id });
             let reply = app.wait("enabling", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
         KeyCommand::Disable(KeyArg { key }) => {
-            let call = client.disable_key(DisableKeyRequest { key });
+            let key_id = by_id(app, &client, key).await?;
+            let call = client.disable_key(DisableKeyRequest { key_id });
             let reply = app.wait("disabling", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
         KeyCommand::Rotate(KeyArg { key }) => {
-            let call = client.rotate_key_on_demand(RotateKeyOnDemandRequest { key });
+            let key_id = by_id(app, &client, key).await?;
+            let call = client.rotate_key_on_demand(RotateKeyOnDemandRequest { key_id });
             let reply = app.wait("rotating", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
         KeyCommand::ScheduleDeletion { key: KeyArg { key }, days } => {
-            let call = client.schedule_key_deletion(ScheduleKeyDeletionRequest { key, days });
+            let key_id = by_id(app, &client, key).await?;
+            let call = client.schedule_key_deletion(ScheduleKeyDeletionRequest {
+                key_id,
+                pending_window_in_days: Some(days),
+            });
             let reply = app.wait("scheduling", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
         KeyCommand::CancelDeletion(KeyArg { key }) => {
-            let call = client.cancel_key_deletion(CancelKeyDeletionRequest { key });
+            let key_id = by_id(app, &client, key).await?;
+            let call = client.cancel_key_deletion(CancelKeyDeletionRequest { key_id });
             let reply = app.wait("cancelling", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
     }
+}
+
+fn described(key_id: String) -> DescribeKeyRequest {
+    DescribeKeyRequest { key_id, ..DescribeKeyRequest::default() }
+}
+
+/// A key is changed by its id alone: the service takes no alias then, so it is asked for the key first.
+async fn by_id(app: &App, client: &Client, key: String) -> Result<String, CliError> {
+    if !key.contains("alias/") {
+        return Ok(key);
+    }
+    let reply = app.wait("asking", client.describe_key(described(key))).await?;
+    let metadata = reply.value.key_metadata.ok_or(CliError::Protocol("no key in it"))?;
+    Ok(metadata.arn)
 }
 
 async fn list(app: &App, limit: Option<u64>) -> Result<(), CliError> {
@@ -121,20 +152,20 @@ async fn list(app: &App, limit: Option<u64>) -> Result<(), CliError> {
     let mut keys: Vec<KeyListEntry> = Vec::new();
     let mut marker = String::new();
     let read_index = loop {
-        let limit = u32::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
-        let request = ListKeysRequest { limit, marker: std::mem::take(&mut marker) };
+        let limit = i32::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        let request = ListKeysRequest { limit: Some(limit), marker: std::mem::take(&mut marker) };
         let page = app.wait("listing", client.list_keys(request)).await?.value;
         left = left.saturating_sub(page.keys.len() as u64);
         keys.extend(page.keys);
-        if left == 0 || !page.truncated || page.next_marker.is_empty() {
-            break page.read_index;
+        match page.next_marker {
+            Some(next) if left > 0 => marker = next,
+            _ => break page.read_index,
         }
-        marker = page.next_marker;
     };
     let listed: Vec<Value> =
-        keys.iter().map(|key| json!({ "key_id": key.key_id, "arn": key.arn })).collect();
+        keys.iter().map(|key| json!({ "key_id": key.key_id, "arn": key.key_arn })).collect();
     app.show(&json!({ "keys": listed, "read_index": read_index }), |out| {
-        let rows = keys.iter().map(|key| [key.key_id.clone(), key.arn.clone()]);
+        let rows = keys.iter().map(|key| [key.key_id.clone(), key.key_arn.clone()]);
         writeln!(out, "{}", table(["KEY ID", "ARN"], rows))
     })
 }
@@ -142,30 +173,45 @@ async fn list(app: &App, limit: Option<u64>) -> Result<(), CliError> {
 fn show_metadata(app: &App, reply: &Reply<Option<KeyMetadata>>) -> Result<(), CliError> {
     let key = reply.value.as_ref().ok_or(CliError::Protocol("no key in it"))?;
     let tag_values: Vec<Value> =
-        key.tags.iter().map(|tag| json!({ "key": tag.key, "value": tag.value })).collect();
+        key.tags.iter().map(|tag| json!({ "key": tag.tag_key, "value": tag.tag_value })).collect();
+    let algorithms = [
+        &key.encryption_algorithms,
+        &key.signing_algorithms,
+        &key.mac_algorithms,
+        &key.key_agreement_algorithms,
+        &key.encapsulation_algorithms,
+    ];
+    let algorithms: Vec<&str> = algorithms.into_iter().flatten().map(String::as_str).collect();
     let json = json!({
         "key_id": key.key_id,
         "arn": key.arn,
-        "state": key.state,
+        "state": key.key_state,
+        "spec": key.key_spec,
+        "usage": key.key_usage,
+        "origin": key.origin,
+        "algorithms": algorithms,
         "description": key.description,
-        "created_ms": key.created_ms,
-        "deletion_ms": key.deletion_ms,
+        "created_ms": key.creation_date_ms,
+        "deletion_ms": key.deletion_date_ms.unwrap_or_default(),
         "tags": tag_values,
         "aliases": key.aliases,
         "versions": key.versions,
     });
     let tag_texts: Vec<String> =
-        key.tags.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+        key.tags.iter().map(|tag| format!("{}={}", tag.tag_key, tag.tag_value)).collect();
     app.show(&with_meta(json, reply), |out| {
         let text = lines([
             ("key id", key.key_id.clone()),
             ("arn", key.arn.clone()),
-            ("state", key.state.clone()),
+            ("state", key.key_state.clone()),
+            ("spec", key.key_spec.clone()),
+            ("usage", key.key_usage.clone()),
+            ("algorithms", algorithms.join(", ")),
             ("aliases", or_dash(&key.aliases.join(", "))),
             ("description", or_dash(&key.description)),
             ("tags", or_dash(&tag_texts.join(", "))),
-            ("created", utc(key.created_ms)),
-            ("deletion", utc(key.deletion_ms)),
+            ("created", utc(key.creation_date_ms)),
+            ("deletion", utc(key.deletion_date_ms.unwrap_or_default())),
             ("versions", key.versions.to_string()),
         ]);
         write!(out, "{text}")
@@ -174,19 +220,20 @@ fn show_metadata(app: &App, reply: &Reply<Option<KeyMetadata>>) -> Result<(), Cl
 
 fn show_change(app: &App, reply: &Reply<Option<KeyChange>>) -> Result<(), CliError> {
     let key = reply.value.as_ref().ok_or(CliError::Protocol("no key in it"))?;
+    let deletion_ms = key.deletion_date_ms.unwrap_or_default();
     let json = json!({
         "key_id": key.key_id,
         "arn": key.arn,
-        "state": key.state,
-        "deletion_ms": key.deletion_ms,
+        "state": key.key_state,
+        "deletion_ms": deletion_ms,
         "versions": key.versions,
     });
     app.show(&with_meta(json, reply), |out| {
         let text = lines([
             ("key id", key.key_id.clone()),
             ("arn", key.arn.clone()),
-            ("state", key.state.clone()),
-            ("deletion", utc(key.deletion_ms)),
+            ("state", key.key_state.clone()),
+            ("deletion", utc(deletion_ms)),
             ("versions", key.versions.to_string()),
         ]);
         write!(out, "{text}")

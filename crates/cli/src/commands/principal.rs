@@ -79,13 +79,14 @@ async fn list(app: &App) -> Result<(), CliError> {
     let mut principals: Vec<PrincipalInfo> = Vec::new();
     let mut marker = String::new();
     let read_index = loop {
-        let request = ListPrincipalsRequest { limit: 1000, marker: std::mem::take(&mut marker) };
+        let request =
+            ListPrincipalsRequest { limit: Some(1000), marker: std::mem::take(&mut marker) };
         let page = app.wait("listing", client.list_principals(request)).await?.value;
         principals.extend(page.principals);
-        if !page.truncated || page.next_marker.is_empty() {
-            break page.read_index;
+        match page.next_marker {
+            Some(next) => marker = next,
+            None => break page.read_index,
         }
-        marker = page.next_marker;
     };
     let listed: Vec<Value> = principals.iter().map(to_json).collect();
     app.show(&json!({ "principals": listed, "read_index": read_index }), |out| {

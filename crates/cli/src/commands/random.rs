@@ -12,8 +12,8 @@ use crate::{app::App, error::CliError, files, output::revision};
 #[derive(Debug, Args)]
 pub(crate) struct RandomArgs {
     /// How many.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    bytes: u32,
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    bytes: i32,
     /// Where to write them raw, for you alone to read; by default hex to standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -31,9 +31,9 @@ struct Random<'a> {
 
 pub(crate) async fn run(app: &App, args: RandomArgs) -> Result<(), CliError> {
     let call = app.client()?;
-    let request = GenerateRandomRequest { bytes: args.bytes };
+    let request = GenerateRandomRequest { number_of_bytes: Some(args.bytes), ..Default::default() };
     let mut reply = app.wait("asking for randomness", call.generate_random(request)).await?;
-    let bytes = Zeroizing::new(std::mem::take(&mut reply.value.random));
+    let bytes = Zeroizing::new(std::mem::take(&mut reply.value.plaintext));
     let mut text = None;
     match &args.out {
         Some(path) => files::write_output(Some(path), &bytes, files::SECRET)?,

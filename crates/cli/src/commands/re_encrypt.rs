@@ -40,14 +40,15 @@ pub(crate) async fn run(app: &App, args: ReEncryptArgs) -> Result<(), CliError> 
     let ciphertext =
         files::read_input(args.input.as_deref(), CIPHERTEXT_BYTES_MAX, CIPHERTEXT_HINT)?;
     let request = ReEncryptRequest {
-        ciphertext: ciphertext.to_vec(),
-        source_context: context(args.context),
-        destination_key: args.to,
-        destination_context: context(args.to_context),
-        source_key: String::new(),
+        ciphertext_blob: ciphertext.to_vec(),
+        source_encryption_context: context(args.context),
+        destination_key_id: args.to,
+        destination_encryption_context: context(args.to_context),
+        source_key_id: String::new(),
+        ..Default::default()
     };
     let reply = app.wait("encrypting anew", client.re_encrypt(request)).await?;
-    let ciphertext = &reply.value.ciphertext;
+    let ciphertext = &reply.value.ciphertext_blob;
     let mut json =
         json!({ "key_id": reply.value.key_id, "source_key_id": reply.value.source_key_id });
     match &args.out {

@@ -156,28 +156,35 @@ pub async fn send(client: &Client, action: Action) -> Op {
 async fn ask(client: &Client, action: &Action) -> Result<Reply<Answer>, ClientError> {
     let changed = |key: Option<v1::KeyChange>| {
         let key = key.unwrap_or_default();
-        Answer::Key { arn: key.arn, state: key.state }
+        Answer::Key { arn: key.arn, state: key.key_state }
     };
     match action.clone() {
         Action::CreateKey => {
             let reply = client.create_key(v1::CreateKeyRequest::default()).await?;
-            let created = |key: v1::KeyMetadata| Answer::Key { arn: key.arn, state: key.state };
-            Ok(reply.map(|value| created(value.key.unwrap_or_default())))
+            let created = |key: v1::KeyMetadata| Answer::Key { arn: key.arn, state: key.key_state };
+            Ok(reply.map(|value| created(value.key_metadata.unwrap_or_default())))
         }
         Action::DisableKey { key } => {
-            let reply = client.disable_key(v1::DisableKeyRequest { key }).await?;
+            let reply = client.disable_key(v1::DisableKeyRequest { key_id: key }).await?;
             Ok(reply.map(|value| changed(value.key)))
         }
         Action::EnableKey { key } => {
-            let reply = client.enable_key(v1::EnableKeyRequest { key }).await?;
+            let reply = client.enable_key(v1::EnableKeyRequest { key_id: key }).await?;
             Ok(reply.map(|value| changed(value.key)))
         }
         Action::Encrypt { key, plaintext } => {
-            let request = v1::EncryptRequest { key, plaintext, context: Vec::new() };
-            Ok(client.encrypt(request).await?.map(|value| Answer::Ciphertext(value.ciphertext)))
+            let request = v1::EncryptRequest { key_id: key, plaintext, ..Default::default() };
+            Ok(client
+                .encrypt(request)
+                .await?
+                .map(|value| Answer::Ciphertext(value.ciphertext_blob)))
         }
         Action::Decrypt { key, ciphertext } => {
-            let request = v1::DecryptRequest { ciphertext, context: Vec::new(), key };
+            let request = v1::DecryptRequest {
+                ciphertext_blob: ciphertext,
+                key_id: key,
+                ..Default::default()
+            };
             Ok(client.decrypt(request).await?.map(|value| Answer::Plaintext(value.plaintext)))
         }
     }

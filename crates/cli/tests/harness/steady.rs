@@ -190,9 +190,9 @@ async fn assert_keys_and_ciphertexts(
     let looks = nodes.iter().flat_map(|node| made.iter().map(move |key| (node, *key)));
     stream::iter(looks)
         .for_each_concurrent(CLIENTS, |(node, key)| async move {
-            let request = v1::DescribeKeyRequest { key: key.to_owned() };
-            let described = node.describe_key(request).await.unwrap().value.key.unwrap();
-            assert_eq!(described.state == "Enabled", ends_enabled[key], "{key}");
+            let request = v1::DescribeKeyRequest { key_id: key.to_owned(), ..Default::default() };
+            let described = node.describe_key(request).await.unwrap().value.key_metadata.unwrap();
+            assert_eq!(described.key_state == "Enabled", ends_enabled[key], "{key}");
         })
         .await;
 
@@ -200,7 +200,7 @@ async fn assert_keys_and_ciphertexts(
     stream::iter(disabled)
         .for_each_concurrent(CLIENTS, |key| {
             let (client, key) = (&client, (*key).to_owned());
-            async move { drop(client.enable_key(v1::EnableKeyRequest { key }).await.unwrap()) }
+            async move { drop(client.enable_key(v1::EnableKeyRequest { key_id: key }).await.unwrap()) }
         })
         .await;
 

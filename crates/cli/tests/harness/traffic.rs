@@ -56,7 +56,11 @@ pub fn encrypt_often(cluster: &Cluster, key: &str, ids: &[&str], times: u64, at_
 }
 
 fn encrypt_request(key: &str) -> EncryptRequest {
-    EncryptRequest { key: key.to_owned(), plaintext: b"load".to_vec(), ..EncryptRequest::default() }
+    EncryptRequest {
+        key_id: key.to_owned(),
+        plaintext: b"load".to_vec(),
+        ..EncryptRequest::default()
+    }
 }
 
 /// How it went.
@@ -168,8 +172,8 @@ impl One<'_> {
     async fn round(&self, client: &Client, key: &str) {
         let encrypted = self.timed(client.encrypt(encrypt_request(key))).await;
         let Some(encrypted) = encrypted else { return };
-        let ciphertext = encrypted.value.ciphertext;
-        let request = DecryptRequest { ciphertext, ..DecryptRequest::default() };
+        let ciphertext = encrypted.value.ciphertext_blob;
+        let request = DecryptRequest { ciphertext_blob: ciphertext, ..DecryptRequest::default() };
         let decrypted = self.timed(client.decrypt(request)).await;
         if decrypted.is_some_and(|decrypted| decrypted.value.plaintext != b"load") {
             self.tally.lock().unwrap().failures.push("decrypted to something else".to_owned());

@@ -42,13 +42,18 @@ fn sealed_record(input: &[u8]) -> bool {
             store.write(vec![Write::put(record, blob)]);
             let key = super::text::key_id(&KEY_ID);
             for request in [
-                v1::DescribeKeyRequest { key: key.clone() }.try_into(),
-                v1::RotateKeyOnDemandRequest { key: key.clone() }.try_into(),
-                v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 }.try_into(),
+                v1::DescribeKeyRequest { key_id: key.clone(), ..Default::default() }.try_into(),
+                v1::RotateKeyOnDemandRequest { key_id: key.clone() }.try_into(),
+                v1::ScheduleKeyDeletionRequest {
+                    key_id: key.clone(),
+                    pending_window_in_days: Some(7),
+                }
+                .try_into(),
             ] {
                 judge(&store, "ada", &request.expect("a request"));
             }
-            let encrypt = v1::EncryptRequest { key, plaintext: vec![1], context: Vec::new() };
+            let encrypt =
+                v1::EncryptRequest { key_id: key, plaintext: vec![1], ..Default::default() };
             judge(&store, "uma", &encrypt.try_into().expect("a request"))
         }
         4 => {
@@ -56,7 +61,8 @@ fn sealed_record(input: &[u8]) -> bool {
             let principal = keyring.name_id(Kind::Principal, ACCOUNT, "eve");
             let blob = keyring.seal_record(&principal, bytes, &mut entropy());
             store.write(vec![Write::put(principal, blob)]);
-            let random = v1::GenerateRandomRequest { bytes: 16 };
+            let random =
+                v1::GenerateRandomRequest { number_of_bytes: Some(16), ..Default::default() };
             judge(&store, "eve", &random.try_into().expect("a request"))
         }
         _ => {
@@ -111,15 +117,18 @@ fn sealed_records() -> Vec<Vec<u8>> {
         tags: vec![record::Tag { key: "team".to_owned(), value: "blue".to_owned() }],
         state: record::KeyState::Enabled.into(),
         created_ms: NOW_MS,
-        deletion_ms: 0,
+        spec: record::KeySpec::SymmetricDefault.into(),
+        usage: record::KeyUsage::EncryptDecrypt.into(),
         backing_keys: (1..=2)
             .map(|version| record::BackingKey {
                 version,
                 material: vec![version as u8; 32],
                 created_ms: NOW_MS,
+                id: vec![version as u8; 32],
+                ..Default::default()
             })
             .collect(),
-        aliases: vec!["alias/demo".to_owned()],
+        ..Default::default()
     };
     let principal = record::Principal {
         name: "eve".to_owned(),

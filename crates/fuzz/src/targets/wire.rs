@@ -50,7 +50,7 @@ fn kms_request(input: &[u8]) -> bool {
         }
     }
     let (which, bytes) = choose(input);
-    match which % 16 {
+    match which % 27 {
         0 => take::<v1::CreateKeyRequest>(bytes),
         1 => take::<v1::DescribeKeyRequest>(bytes),
         2 => take::<v1::ListKeysRequest>(bytes),
@@ -66,44 +66,99 @@ fn kms_request(input: &[u8]) -> bool {
         12 => take::<v1::GenerateRandomRequest>(bytes),
         13 => take::<v1::CreatePrincipalRequest>(bytes),
         14 => take::<v1::ListPrincipalsRequest>(bytes),
-        _ => take::<v1::DeletePrincipalRequest>(bytes),
+        15 => take::<v1::DeletePrincipalRequest>(bytes),
+        16 => take::<v1::GetPublicKeyRequest>(bytes),
+        17 => take::<v1::GenerateDataKeyPairRequest>(bytes),
+        18 => take::<v1::GenerateDataKeyPairWithoutPlaintextRequest>(bytes),
+        19 => take::<v1::SignRequest>(bytes),
+        20 => take::<v1::VerifyRequest>(bytes),
+        21 => take::<v1::GenerateMacRequest>(bytes),
+        22 => take::<v1::VerifyMacRequest>(bytes),
+        23 => take::<v1::DeriveSharedSecretRequest>(bytes),
+        24 => take::<v1::EncapsulateRequest>(bytes),
+        25 => take::<v1::GetKeyLastUsageRequest>(bytes),
+        _ => take::<v1::DecapsulateRequest>(bytes),
     }
 }
 
 fn kms_requests() -> Vec<Vec<u8>> {
     let key = "alias/demo".to_owned();
     let arn = "arn:aws:kms:eu:000000000001:key/12345678-1234-4234-9234-123456789012";
-    let context = vec![
-        v1::ContextPair { name: "purpose".to_owned(), value: "test".to_owned() },
-        v1::ContextPair { name: "tenant".to_owned(), value: "a".to_owned() },
-    ];
-    let tags = vec![v1::Tag { key: "team".to_owned(), value: "blue".to_owned() }];
+    let pairs = [("purpose", "test"), ("tenant", "a")];
+    let context: std::collections::BTreeMap<_, _> =
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let tags = vec![v1::Tag { tag_key: "team".to_owned(), tag_value: "blue".to_owned() }];
     let ciphertext = super::share::ciphertext_of(&[("purpose", "test")]);
-    let create = v1::CreateKeyRequest { alias: key.clone(), description: "a key".to_owned(), tags };
-    let encrypt = v1::EncryptRequest {
-        key: arn.to_owned(),
-        plaintext: vec![1; 64],
-        context: context.clone(),
-    };
-    let decrypt = v1::DecryptRequest {
-        ciphertext: ciphertext.clone(),
-        context: context.clone(),
+    let create = v1::CreateKeyRequest {
+        alias: key.clone(),
+        description: "a key".to_owned(),
+        tags,
         ..Default::default()
     };
-    let again =
-        v1::ReEncryptRequest { ciphertext, destination_key: key.clone(), ..Default::default() };
-    let data_key = v1::GenerateDataKeyRequest { key: key.clone(), bytes: 32, context };
+    let sign = v1::SignRequest {
+        key_id: key.clone(),
+        message: vec![1; 32],
+        message_type: "DIGEST".to_owned(),
+        signing_algorithm: "ECDSA_SHA_256".to_owned(),
+        ..Default::default()
+    };
+    let mac = v1::VerifyMacRequest {
+        key_id: key.clone(),
+        message: vec![1; 32],
+        mac: vec![2; 32],
+        mac_algorithm: "HMAC_SHA_256".to_owned(),
+        ..Default::default()
+    };
+    let encrypt = v1::EncryptRequest {
+        key_id: arn.to_owned(),
+        plaintext: vec![1; 64],
+        encryption_context: context.clone(),
+        ..Default::default()
+    };
+    let decrypt = v1::DecryptRequest {
+        ciphertext_blob: ciphertext.clone(),
+        encryption_context: context.clone(),
+        ..Default::default()
+    };
+    let again = v1::ReEncryptRequest {
+        ciphertext_blob: ciphertext,
+        destination_key_id: key.clone(),
+        ..Default::default()
+    };
+    let data_key = v1::GenerateDataKeyRequest {
+        key_id: key.clone(),
+        number_of_bytes: Some(32),
+        encryption_context: context,
+        ..Default::default()
+    };
     let roles = vec!["key-user".to_owned(), "auditor".to_owned()];
     vec![
         chosen(0, &create.encode_to_vec()),
-        chosen(1, &v1::DescribeKeyRequest { key: arn.to_owned() }.encode_to_vec()),
-        chosen(2, &v1::ListKeysRequest { limit: 10, ..Default::default() }.encode_to_vec()),
-        chosen(5, &v1::ScheduleKeyDeletionRequest { key, days: 7 }.encode_to_vec()),
+        chosen(
+            1,
+            &v1::DescribeKeyRequest { key_id: arn.to_owned(), ..Default::default() }
+                .encode_to_vec(),
+        ),
+        chosen(2, &v1::ListKeysRequest { limit: Some(10), ..Default::default() }.encode_to_vec()),
+        chosen(
+            5,
+            &v1::ScheduleKeyDeletionRequest {
+                key_id: arn.to_owned(),
+                pending_window_in_days: Some(7),
+            }
+            .encode_to_vec(),
+        ),
         chosen(7, &encrypt.encode_to_vec()),
         chosen(8, &decrypt.encode_to_vec()),
         chosen(9, &again.encode_to_vec()),
         chosen(10, &data_key.encode_to_vec()),
-        chosen(12, &v1::GenerateRandomRequest { bytes: 32 }.encode_to_vec()),
+        chosen(
+            12,
+            &v1::GenerateRandomRequest { number_of_bytes: Some(32), ..Default::default() }
+                .encode_to_vec(),
+        ),
+        chosen(19, &sign.encode_to_vec()),
+        chosen(22, &mac.encode_to_vec()),
         chosen(13, &v1::CreatePrincipalRequest { name: "bob".to_owned(), roles }.encode_to_vec()),
     ]
 }

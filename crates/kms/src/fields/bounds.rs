@@ -1,35 +1,35 @@
 //! The two checks that every bounded member goes through, refused in the words of AWS KMS.
 
+use std::borrow::Cow;
+
 use crate::invalid::Invalid;
 
 /// `len` in whatever the member is counted in.
 pub(super) fn check_len(
-    member: &'static str,
+    member: impl Into<Cow<'static, str>>,
     len: usize,
     min: usize,
     max: usize,
     hint: &'static str,
 ) -> Result<(), Invalid> {
     if len > max {
-        return Err(Invalid::TooLong { member, max, hint });
+        return Err(Invalid::TooLong { member: member.into(), max, hint });
     }
     if len < min {
-        return Err(Invalid::TooShort { member, min });
+        return Err(Invalid::TooShort { member: member.into(), min });
     }
     Ok(())
 }
 
 pub(super) fn check_number(
     member: &'static str,
-    value: u32,
+    value: i32,
     min: u32,
     max: u32,
 ) -> Result<u32, Invalid> {
-    if value > max {
-        return Err(Invalid::TooLarge { member, value, max });
+    match u32::try_from(value) {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        Ok(more) if more > max => Err(Invalid::TooLarge { member, value, max }),
+        _ => Err(Invalid::TooSmall { member, value, min }),
     }
-    if value < min {
-        return Err(Invalid::TooSmall { member, value, min });
-    }
-    Ok(value)
 }

@@ -1,7 +1,9 @@
 //! What people write on a key, for themselves: a description and tags.
 
+use conclave_proto::v1;
+
 use crate::fields::bounds::check_len;
-use crate::invalid::InvalidTags;
+use crate::invalid::{Invalid, InvalidTags};
 use crate::refusal::Refusal;
 
 /// Longest description, in bytes.
@@ -46,9 +48,11 @@ impl Tags {
         if tags.len() > TAGS_MAX {
             return Err(InvalidTags::TooMany.into());
         }
-        for (key, value) in &tags {
-            check_len("tags.member.tagKey", key.chars().count(), 1, TAG_KEY_CHARS_MAX, "")?;
-            check_len("tags.member.tagValue", value.chars().count(), 0, TAG_VALUE_CHARS_MAX, "")?;
+        for ((key, value), number) in tags.iter().zip(1..) {
+            let member = |of: &str| format!("tags.{number}.member.{of}");
+            check_text(member("tagKey"), key, TAG_KEY_CHARS_MAX)?;
+            check_len(member("tagKey"), key.len(), 1, usize::MAX, "")?;
+            check_text(member("tagValue"), value, TAG_VALUE_CHARS_MAX)?;
             if key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:")) {
                 return Err(InvalidTags::Reserved.into());
             }
@@ -62,7 +66,21 @@ impl Tags {
         Ok(Self(tags))
     }
 
+    pub(crate) fn parse_proto(tags: Vec<v1::Tag>) -> Result<Self, Refusal> {
+        Self::parse(tags.into_iter().map(|tag| (tag.tag_key, tag.tag_value)))
+    }
+
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
+}
+
+/// `max` characters; more are repeated to the caller as AWS KMS does, up to a length.
+fn check_text(member: String, text: &str, max: usize) -> Result<(), Invalid> {
+    const SHOWN_MAX: usize = 512;
+    if text.chars().count() <= max {
+        return Ok(());
+    }
+    let value = text.chars().take(SHOWN_MAX).collect();
+    Err(Invalid::TooLongText { member, value, max })
 }

@@ -10,9 +10,10 @@ mod principal;
 mod tests;
 
 pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
-pub use numbers::{DataKeyBytes, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes};
+pub use numbers::{DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes};
 pub use payload::{
     CIPHERTEXT_BYTES_MAX, CONTEXT_BYTES_MAX, CONTEXT_NAME_BYTES_MAX, CONTEXT_PAIRS_MAX,
-    CiphertextBlob, EncryptionContext, PLAINTEXT_BYTES_MAX, Plaintext,
+    CiphertextBlob, EncryptionContext, GrantTokens, PLAINTEXT_BYTES_MAX, Plaintext, SignedMessage,
+    Tagged,
 };
 pub use principal::{PrincipalName, RequestId, Role, Roles};

@@ -1,23 +1,24 @@
-//! Numbers with bounds, some with a default that 0 stands for.
+//! Numbers with bounds, some with a default.
 
 use crate::fields::bounds::check_number;
+use crate::invalid::Invalid;
 use crate::refusal::Refusal;
+use crate::spec::named;
 
 /// What GenerateDataKey and GenerateRandom give at most, in bytes.
 pub const RANDOM_BYTES_MAX: u32 = 1024;
-const PAGE_MAX: u32 = 1000;
 
 /// How long a key waits for its deletion: 7 to 30 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days(u32);
 
 impl Days {
-    /// 0 stands for 30.
+    /// 30 if nothing is given.
     ///
     /// # Errors
     /// [`Invalid`] out of bounds.
-    pub fn parse(days: u32) -> Result<Self, Refusal> {
-        Ok(Self(check_number("pendingWindowInDays", if days == 0 { 30 } else { days }, 7, 30)?))
+    pub fn parse(days: Option<i32>) -> Result<Self, Refusal> {
+        Ok(Self(check_number("pendingWindowInDays", days.unwrap_or(30), 7, 30)?))
     }
 
     pub(crate) fn get(self) -> u32 {
@@ -29,18 +30,34 @@ impl Days {
     }
 }
 
+named! {
+    /// Data keys that have a name.
+    DataKeySpec {
+        Aes256 = "AES_256",
+        Aes128 = "AES_128",
+    }
+}
+
 /// The length of a data key: 1 to 1024 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataKeyBytes(u32);
 
 impl DataKeyBytes {
-    /// 0 stands for 32, an AES-256 key.
+    /// By number or by name, exactly one of them.
     ///
     /// # Errors
-    /// [`Invalid`] out of bounds.
-    pub fn parse(bytes: u32) -> Result<Self, Refusal> {
-        let bytes = if bytes == 0 { 32 } else { bytes };
-        Ok(Self(check_number("numberOfBytes", bytes, 1, RANDOM_BYTES_MAX)?))
+    /// [`Invalid`] out of bounds, for an unknown name, for neither or both.
+    pub fn parse(bytes: Option<i32>, spec: &str) -> Result<Self, Refusal> {
+        match (bytes, spec) {
+            (Some(bytes), "") => {
+                Ok(Self(check_number("numberOfBytes", bytes, 1, RANDOM_BYTES_MAX)?))
+            }
+            (None, spec) if !spec.is_empty() => match DataKeySpec::parse("keySpec", spec)? {
+                DataKeySpec::Aes256 => Ok(Self(32)),
+                DataKeySpec::Aes128 => Ok(Self(16)),
+            },
+            _ => Err(Invalid::DataKeyLength.into()),
+        }
     }
 
     pub(crate) fn get(self) -> u32 {
@@ -56,8 +73,9 @@ impl RandomBytes {
     /// There is no default.
     ///
     /// # Errors
-    /// [`Invalid`] out of bounds.
-    pub fn parse(bytes: u32) -> Result<Self, Refusal> {
+    /// [`Invalid`] out of bounds, or if it is missing.
+    pub fn parse(bytes: Option<i32>) -> Result<Self, Refusal> {
+        let bytes = bytes.ok_or(Invalid::NoNumberOfBytes)?;
         Ok(Self(check_number("numberOfBytes", bytes, 1, RANDOM_BYTES_MAX)?))
     }
 
@@ -66,17 +84,20 @@ impl RandomBytes {
     }
 }
 
-/// How much one page of a list holds: 1 to 1000.
+/// How much one page of a list holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit(u32);
 
 impl PageLimit {
-    /// 0 stands for 100.
+    /// `default` if nothing is given.
     ///
     /// # Errors
-    /// [`Invalid`] out of bounds.
-    pub fn parse(limit: u32) -> Result<Self, Refusal> {
-        Ok(Self(check_number("limit", if limit == 0 { 100 } else { limit }, 1, PAGE_MAX)?))
+    /// [`Invalid`] out of 1 to `max`.
+    pub fn parse(limit: Option<i32>, default: u32, max: u32) -> Result<Self, Refusal> {
+        match limit {
+            None => Ok(Self(default)),
+            Some(limit) => Ok(Self(check_number("limit", limit, 1, max)?)),
+        }
     }
 
     pub(crate) fn get(self) -> usize {

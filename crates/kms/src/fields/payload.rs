@@ -3,7 +3,6 @@
 use std::fmt;
 
 use conclave_crypto::Secret;
-use conclave_proto::v1;
 
 use crate::fields::bounds::check_len;
 use crate::invalid::Invalid;
@@ -21,8 +20,7 @@ pub const CONTEXT_PAIRS_MAX: usize = 250;
 /// One name of an encryption context, in bytes, since audit entries bound names too.
 pub const CONTEXT_NAME_BYTES_MAX: usize = 1024;
 
-/// What to encrypt: at most 4096 bytes. None at all is a plaintext too; AWS KMS wants one byte, which
-/// is for its own face to ask for.
+/// What to encrypt: at most 4096 bytes. None at all is a plaintext too, though AWS KMS wants one byte.
 #[derive(Debug)]
 pub struct Plaintext(Secret);
 
@@ -40,6 +38,67 @@ impl Plaintext {
 
     pub(crate) fn secret(&self) -> &Secret {
         &self.0
+    }
+}
+
+/// What to sign or to authenticate: 1 to 4096 bytes.
+pub struct SignedMessage(Vec<u8>);
+
+impl SignedMessage {
+    /// Takes `bytes` over.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a length out of bounds.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, Refusal> {
+        check_len("message", bytes.len(), 1, PLAINTEXT_BYTES_MAX, "")?;
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SignedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[message of {} bytes]", self.0.len())
+    }
+}
+
+/// A signature or a MAC: 1 to 6144 bytes.
+#[derive(Debug)]
+pub struct Tagged(Vec<u8>);
+
+impl Tagged {
+    /// Takes `bytes` of the request's `member` over.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a length out of bounds.
+    pub fn parse(member: &'static str, bytes: Vec<u8>) -> Result<Self, Refusal> {
+        check_len(member, bytes.len(), 1, CIPHERTEXT_BYTES_MAX, "")?;
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Grants that came too late to be known everywhere: here each is, so they are looked at and no more.
+#[derive(Debug, Clone, Copy)]
+pub struct GrantTokens;
+
+impl GrantTokens {
+    /// At most ten, of 1 to 8192 characters each.
+    ///
+    /// # Errors
+    /// [`Invalid`] out of bounds.
+    pub fn parse(tokens: &[String]) -> Result<Self, Refusal> {
+        check_len("grantTokens", tokens.len(), 0, 10, "")?;
+        for token in tokens {
+            check_len("grantTokens.member", token.len(), 1, 8192, "")?;
+        }
+        Ok(Self)
     }
 }
 
@@ -92,10 +151,6 @@ impl EncryptionContext {
             return Err(Invalid::Repeated { member: MEMBER }.into());
         }
         Ok(Self(pairs))
-    }
-
-    pub(crate) fn parse_proto(pairs: Vec<v1::ContextPair>) -> Result<Self, Refusal> {
-        Self::parse(pairs.into_iter().map(|pair| (pair.name, pair.value)))
     }
 
     pub(crate) fn pairs(&self) -> &[(String, String)] {

@@ -29,15 +29,22 @@ fn a_plaintext_has_at_most_4096_bytes() {
 
 #[test]
 fn numbers_have_bounds_and_defaults() {
-    assert_eq!(Days::parse(0).unwrap().get(), 30);
-    assert!(told(Days::parse(6)).contains("Value '6' at 'pendingWindowInDays'"));
-    assert!(Days::parse(7).is_ok() && Days::parse(31).is_err());
-    assert_eq!(DataKeyBytes::parse(0).unwrap().get(), 32);
-    assert!(DataKeyBytes::parse(1024).is_ok() && DataKeyBytes::parse(1025).is_err());
-    assert!(told(RandomBytes::parse(0)).ends_with("greater than or equal to 1"));
-    assert!(told(RandomBytes::parse(1025)).ends_with("less than or equal to 1024"));
-    assert_eq!(PageLimit::parse(0).unwrap().get(), 100);
-    assert!(PageLimit::parse(1000).is_ok() && PageLimit::parse(1001).is_err());
+    assert_eq!(Days::parse(None).unwrap().get(), 30);
+    assert!(told(Days::parse(Some(6))).contains("Value '6' at 'pendingWindowInDays'"));
+    assert!(Days::parse(Some(7)).is_ok() && Days::parse(Some(31)).is_err());
+    assert_eq!(DataKeyBytes::parse(None, "AES_256").unwrap().get(), 32);
+    assert_eq!(DataKeyBytes::parse(None, "AES_128").unwrap().get(), 16);
+    assert!(DataKeyBytes::parse(None, "").is_err());
+    assert!(DataKeyBytes::parse(Some(32), "AES_256").is_err());
+    assert!(DataKeyBytes::parse(Some(1024), "").is_ok());
+    assert!(DataKeyBytes::parse(Some(1025), "").is_err());
+    assert_eq!(told(RandomBytes::parse(None)), "ValidationException: NumberOfBytes is required.");
+    assert!(told(RandomBytes::parse(Some(-1))).contains("Value '-1' at 'numberOfBytes'"));
+    assert!(told(RandomBytes::parse(Some(0))).ends_with("greater than or equal to 1"));
+    assert!(told(RandomBytes::parse(Some(1025))).ends_with("less than or equal to 1024"));
+    assert_eq!(PageLimit::parse(None, 100, 1000).unwrap().get(), 100);
+    assert!(PageLimit::parse(Some(1000), 100, 1000).is_ok());
+    assert!(PageLimit::parse(Some(1001), 100, 1000).is_err());
 }
 
 #[test]

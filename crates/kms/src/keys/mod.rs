@@ -3,12 +3,17 @@
 mod change;
 mod create;
 mod describe;
+mod last_usage;
 mod list;
+mod metadata;
+mod public_key;
 mod state;
 
-pub use change::VERSIONS_MAX;
-pub(crate) use change::change_key;
-pub(crate) use create::create_key;
-pub(crate) use describe::describe_key;
-pub(crate) use list::list_keys;
+pub(crate) use change::ChangeKey;
+pub use change::{ON_DEMAND_ROTATIONS_MAX, VERSIONS_MAX};
+pub(crate) use create::CreateKey;
+pub(crate) use describe::DescribeKey;
+pub(crate) use last_usage::GetKeyLastUsage;
+pub(crate) use list::ListKeys;
+pub(crate) use public_key::GetPublicKey;
 pub(crate) use state::check_usable;

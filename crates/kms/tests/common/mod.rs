@@ -2,6 +2,8 @@
 //! through [`Service::call`] and looks at what was told and what was audited.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeMap;
+
 use conclave_crypto::{HpkePrivateKey, SeededEntropy};
 use conclave_kms::fields::{PrincipalName, RequestId, Roles};
 use conclave_kms::{
@@ -155,9 +157,16 @@ impl Service {
         created(self.call("ada", request)).key_id
     }
 
+    /// The id of the key that an alias names.
+    pub(crate) fn id_of(&mut self, alias: &str) -> String {
+        let request = v1::DescribeKeyRequest { key_id: alias.to_owned(), ..Default::default() };
+        let told = self.call("aud", request).reply.unwrap();
+        v1::DescribeKeyResponse::try_from(told).unwrap().key_metadata.unwrap().key_id
+    }
+
     pub(crate) fn encrypt(&mut self, key: &str, plaintext: &[u8]) -> Vec<u8> {
         let told = self.call("uma", encrypt(key, plaintext));
-        v1::EncryptResponse::try_from(told.reply.unwrap()).unwrap().ciphertext
+        v1::EncryptResponse::try_from(told.reply.unwrap()).unwrap().ciphertext_blob
     }
 }
 
@@ -165,21 +174,35 @@ impl Told {
     /// One line: what was told, and what was audited. Key ids are not shown.
     pub(crate) fn line(&self) -> String {
         let told = match &self.reply {
-            Ok(Response::KeyCreated(key)) => format!("key {} v{}", key.state.name(), key.versions),
-            Ok(Response::KeyDescribed(key)) => {
-                format!("key {} v{} {}", key.state.name(), key.versions, key.aliases.join(","))
+            Ok(Response::CreateKey(made)) => metadata_line(&made.key_metadata),
+            Ok(Response::DescribeKey(found)) => metadata_line(&found.key_metadata),
+            Ok(Response::EnableKey(changed)) => change_line(&changed.key),
+            Ok(Response::DisableKey(changed)) => change_line(&changed.key),
+            Ok(Response::ScheduleKeyDeletion(changed)) => change_line(&changed.key),
+            Ok(Response::CancelKeyDeletion(changed)) => change_line(&changed.key),
+            Ok(Response::RotateKeyOnDemand(changed)) => change_line(&changed.key),
+            Ok(Response::Decrypt(opened)) => {
+                format!("plaintext {:?}", String::from_utf8_lossy(&opened.plaintext))
             }
-            Ok(Response::KeyChanged(key)) => format!("key {} v{}", key.state.name(), key.versions),
-            Ok(Response::Decrypted(opened)) => {
-                format!("plaintext {:?}", String::from_utf8_lossy(opened.plaintext.expose()))
+            Ok(Response::CreatePrincipal(made)) => {
+                format!("principal {}", made.principal.as_ref().unwrap().name)
             }
-            Ok(Response::PrincipalCreated(principal)) => format!("principal {}", principal.name),
             Ok(_) => "ok".to_owned(),
             Err(refusal) => refusal.name().to_owned(),
         };
         let outcome = audit::Outcome::try_from(self.entry.outcome).unwrap();
         format!("{told} | {} {outcome:?} {}", self.entry.action, self.entry.decided_by.join(","))
     }
+}
+
+fn metadata_line(key: &Option<v1::KeyMetadata>) -> String {
+    let key = key.as_ref().unwrap();
+    format!("key {} v{} {}", key.key_state, key.versions, key.aliases.join(","))
+}
+
+pub(crate) fn change_line(key: &Option<v1::KeyChange>) -> String {
+    let key = key.as_ref().unwrap();
+    format!("key {} v{}", key.key_state, key.versions)
 }
 
 pub(crate) fn caller(principal: &str, request_id: &str) -> Caller {
@@ -193,29 +216,32 @@ pub(crate) fn caller(principal: &str, request_id: &str) -> Caller {
 }
 
 pub(crate) fn created(told: Told) -> v1::KeyMetadata {
-    v1::CreateKeyResponse::try_from(told.reply.unwrap()).unwrap().key.unwrap()
+    v1::CreateKeyResponse::try_from(told.reply.unwrap()).unwrap().key_metadata.unwrap()
 }
 
-pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<v1::ContextPair> {
-    let pair = |(name, value): &(&str, &str)| v1::ContextPair {
-        name: (*name).to_owned(),
-        value: (*value).to_owned(),
-    };
-    pairs.iter().map(pair).collect()
+pub(crate) fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(crate) fn encrypt(key: &str, plaintext: &[u8]) -> v1::EncryptRequest {
-    v1::EncryptRequest { key: key.to_owned(), plaintext: plaintext.to_vec(), context: Vec::new() }
+    v1::EncryptRequest {
+        key_id: key.to_owned(),
+        plaintext: plaintext.to_vec(),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn decrypt(ciphertext: &[u8]) -> v1::DecryptRequest {
-    v1::DecryptRequest { ciphertext: ciphertext.to_vec(), ..Default::default() }
+    v1::DecryptRequest { ciphertext_blob: ciphertext.to_vec(), ..Default::default() }
 }
 
 /// One request for every action, about `key` and a ciphertext of it.
-pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
+///
+/// `key` is an id; `alias` names it, or another key, where an alias may.
+pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Request> {
     use conclave_kms::{Admin, AdminAction, ReadAudit};
     let key = key.to_owned();
+    let alias = alias.to_owned();
     let ciphertext = ciphertext.to_vec();
     let mut requests: Vec<Request> = Vec::new();
     for action in [
@@ -228,7 +254,7 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
         AdminAction::ExcludeNode,
         AdminAction::DealOperatorShares,
     ] {
-        requests.push(Request::Admin(Admin {
+        requests.push(Request::from(Admin {
             action,
             resources: vec!["node/node-2".to_owned()],
             parameters: Vec::new(),
@@ -245,27 +271,90 @@ pub(crate) fn every_request(key: &str, ciphertext: &[u8]) -> Vec<Request> {
         v1::DeletePrincipalRequest { name: "aud".to_owned() },
         v1::ListPrincipalsRequest::default(),
         v1::CreateKeyRequest { alias: "alias/new".to_owned(), ..Default::default() },
-        v1::DescribeKeyRequest { key: key.clone() },
+        v1::DescribeKeyRequest { key_id: alias.clone(), ..Default::default() },
         v1::ListKeysRequest::default(),
-        v1::EnableKeyRequest { key: key.clone() },
-        v1::DisableKeyRequest { key: key.clone() },
-        v1::RotateKeyOnDemandRequest { key: key.clone() },
-        v1::ScheduleKeyDeletionRequest { key: key.clone(), days: 7 },
-        v1::CancelKeyDeletionRequest { key: key.clone() },
-        encrypt(&key, b"plaintext"),
+        v1::EnableKeyRequest { key_id: key.clone() },
+        v1::DisableKeyRequest { key_id: key.clone() },
+        v1::RotateKeyOnDemandRequest { key_id: key.clone() },
+        v1::ScheduleKeyDeletionRequest { key_id: key.clone(), pending_window_in_days: Some(7) },
+        v1::CancelKeyDeletionRequest { key_id: key.clone() },
+        encrypt(&alias, b"plaintext"),
         decrypt(&ciphertext),
         v1::ReEncryptRequest {
-            ciphertext: ciphertext.clone(),
-            destination_key: key.clone(),
+            ciphertext_blob: ciphertext.clone(),
+            destination_key_id: alias.clone(),
             ..Default::default()
         },
-        v1::GenerateDataKeyRequest { key: key.clone(), ..Default::default() },
-        v1::GenerateDataKeyWithoutPlaintextRequest { key: key.clone(), ..Default::default() },
-        v1::GenerateRandomRequest { bytes: 16 },
+        v1::GenerateDataKeyRequest {
+            key_id: alias.clone(),
+            number_of_bytes: Some(32),
+            ..Default::default()
+        },
+        v1::GenerateDataKeyWithoutPlaintextRequest {
+            key_id: alias.clone(),
+            number_of_bytes: Some(32),
+            ..Default::default()
+        },
+        v1::GenerateRandomRequest { number_of_bytes: Some(16), ..Default::default() },
         v1::RotateDomainKeyRequest {},
+        v1::GetPublicKeyRequest { key_id: alias.clone(), ..Default::default() },
+        v1::GetKeyLastUsageRequest { key_id: key.clone() },
+        v1::GenerateDataKeyPairRequest {
+            key_id: alias.clone(),
+            key_pair_spec: "ECC_NIST_P256".to_owned(),
+            ..Default::default()
+        },
+        v1::GenerateDataKeyPairWithoutPlaintextRequest {
+            key_id: alias.clone(),
+            key_pair_spec: "ECC_NIST_P256".to_owned(),
+            ..Default::default()
+        },
+        v1::SignRequest {
+            key_id: alias.clone(),
+            message: b"message".to_vec(),
+            signing_algorithm: "ECDSA_SHA_256".to_owned(),
+            ..Default::default()
+        },
+        v1::VerifyRequest {
+            key_id: alias.clone(),
+            message: b"message".to_vec(),
+            signature: b"signature".to_vec(),
+            signing_algorithm: "ECDSA_SHA_256".to_owned(),
+            ..Default::default()
+        },
+        v1::GenerateMacRequest {
+            key_id: alias.clone(),
+            message: b"message".to_vec(),
+            mac_algorithm: "HMAC_SHA_256".to_owned(),
+            ..Default::default()
+        },
+        v1::VerifyMacRequest {
+            key_id: alias.clone(),
+            message: b"message".to_vec(),
+            mac: b"mac".to_vec(),
+            mac_algorithm: "HMAC_SHA_256".to_owned(),
+            ..Default::default()
+        },
+        v1::DeriveSharedSecretRequest {
+            key_id: alias.clone(),
+            key_agreement_algorithm: "ECDH".to_owned(),
+            public_key: b"public key".to_vec(),
+            ..Default::default()
+        },
+        v1::EncapsulateRequest {
+            key_id: alias.clone(),
+            encapsulation_algorithm: "ML_KEM".to_owned(),
+            ..Default::default()
+        },
+        v1::DecapsulateRequest {
+            key_id: alias,
+            encapsulation_algorithm: "ML_KEM".to_owned(),
+            shared_secret_ciphertext_blob: b"ciphertext".to_vec(),
+            ..Default::default()
+        },
     ];
     for export in [false, true] {
-        requests.push(Request::ReadAudit(ReadAudit { export, parameters: Vec::new() }));
+        requests.push(Request::from(ReadAudit { export, parameters: Vec::new() }));
     }
     requests
 }

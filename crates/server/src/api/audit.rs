@@ -50,7 +50,7 @@ impl AuditApi {
         let who = Connection::of_client(request)?;
         let hosted = self.0.require_hosted()?;
         let _inside = self.0.admission.enter()?;
-        let reading = KmsRequest::ReadAudit(ReadAudit { export, parameters });
+        let reading = KmsRequest::from(ReadAudit { export, parameters });
         let caller = caller(&who, &meta);
         let performed =
             perform(&hosted, &self.0.request_counters, &caller, meta.age, &reading).await?;

@@ -8,10 +8,11 @@ use conclave_proto::v1::{self, kms_server::Kms};
 use tonic::Status;
 
 use crate::listener::Connection;
+use crate::making;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
 use crate::refusals::to_status;
-use crate::staircase::{caller, perform};
+use crate::staircase::{caller, may_ask_here, perform};
 
 /// Answers the `Kms` service.
 pub(crate) struct KmsApi(pub(crate) Arc<Node>);
@@ -30,8 +31,14 @@ where
     let request = Request::try_from(request.into_inner()).map_err(|refusal| to_status(&refusal))?;
     let hosted = node.require_hosted()?;
     let _inside = node.admission.enter()?;
-    let performed =
-        perform(&hosted, &node.request_counters, &caller(&who, &meta), meta.age, &request).await?;
+    let caller = caller(&who, &meta);
+    // Whoever may not ask for it has nothing made for them.
+    let request = if request.is_slow() && may_ask_here(&hosted, &caller, &request) {
+        making::prepared(request).await?
+    } else {
+        request
+    };
+    let performed = perform(&hosted, &node.request_counters, &caller, meta.age, &request).await?;
     let domain = hosted.domain_name();
     let (response, revision) = performed.into_response(&domain)?;
     let response = R::try_from(response)
@@ -61,16 +68,26 @@ operations! {
     list_keys: ListKeysRequest => ListKeysResponse;
     enable_key: EnableKeyRequest => EnableKeyResponse;
     disable_key: DisableKeyRequest => DisableKeyResponse;
-    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
     schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
     cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
+    get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
+    get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
+    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
     encrypt: EncryptRequest => EncryptResponse;
     decrypt: DecryptRequest => DecryptResponse;
     re_encrypt: ReEncryptRequest => ReEncryptResponse;
     generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
-    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest
-        => GenerateDataKeyWithoutPlaintextResponse;
+    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest => GenerateDataKeyWithoutPlaintextResponse;
+    generate_data_key_pair: GenerateDataKeyPairRequest => GenerateDataKeyPairResponse;
+    generate_data_key_pair_without_plaintext: GenerateDataKeyPairWithoutPlaintextRequest => GenerateDataKeyPairWithoutPlaintextResponse;
     generate_random: GenerateRandomRequest => GenerateRandomResponse;
+    sign: SignRequest => SignResponse;
+    verify: VerifyRequest => VerifyResponse;
+    generate_mac: GenerateMacRequest => GenerateMacResponse;
+    verify_mac: VerifyMacRequest => VerifyMacResponse;
+    derive_shared_secret: DeriveSharedSecretRequest => DeriveSharedSecretResponse;
+    encapsulate: EncapsulateRequest => EncapsulateResponse;
+    decapsulate: DecapsulateRequest => DecapsulateResponse;
     create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
     list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
     delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;

@@ -1,6 +1,8 @@
-//! What the api listener offers: three gRPC services and the web routes, on one port.
+//! What the api listener offers: three gRPC services, the AWS KMS protocol and the web routes, on one
+//! port.
 
 pub(crate) mod audit;
+mod aws;
 mod cluster;
 pub(crate) mod kms;
 
@@ -19,7 +21,7 @@ use crate::node::Node;
 use crate::{throttle, web};
 
 /// Largest request, bytes: the largest field is a description of 8 KiB.
-const REQUEST_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// Between looks at whether the node serves.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
@@ -50,5 +52,6 @@ pub(crate) fn router(node: &Arc<Node>) -> Router {
         .add_service(gate.layer(audit.max_decoding_message_size(REQUEST_BYTES_MAX)))
         .add_service(health)
         .into_axum_router()
+        .merge(aws::router(Arc::clone(node)))
         .merge(web::router(Arc::clone(node)))
 }

@@ -92,7 +92,7 @@ impl Order<'_> {
         resources: &[&str],
     ) -> Result<Revision, Status> {
         let parameters = parameters.iter();
-        let request = Request::Admin(Admin {
+        let request = Request::from(Admin {
             action: self.action,
             resources: resources.iter().map(|&name| name.to_owned()).collect(),
             parameters: parameters

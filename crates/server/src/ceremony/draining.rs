@@ -30,7 +30,7 @@ pub(crate) async fn order(
     drained: bool,
 ) -> Result<(), Status> {
     let action = if drained { AdminAction::DrainNode } else { AdminAction::UndrainNode };
-    let request = Request::Admin(Admin {
+    let request = Request::from(Admin {
         action,
         resources: vec![name.to_owned()],
         parameters: Vec::new(),

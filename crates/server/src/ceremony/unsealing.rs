@@ -98,7 +98,7 @@ pub(crate) async fn seal(
         }
         SealState::Open => {}
     }
-    let request = Request::Admin(Admin {
+    let request = Request::from(Admin {
         action: AdminAction::SealNode,
         resources: vec![hosted.name.clone()],
         parameters: Vec::new(),

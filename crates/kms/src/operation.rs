@@ -1,0 +1,185 @@
+//! What every operation has in common, and the list of all of them.
+//!
+//! An operation is one type in one file: its checked members, how the protocol's message becomes it,
+//! what its audit entry says, and what it does. Here is only how the two faces' messages find it.
+
+use std::fmt;
+
+use conclave_crypto::{Entropy, sha256};
+use conclave_proto::v1;
+use prost::Message;
+
+use crate::action::Action;
+use crate::administration::{Admin, ReadAudit, RotateDomainKey};
+use crate::answer::Kept;
+use crate::audit_entry::Told;
+use crate::key_ref::DomainInfo;
+use crate::keys::{ChangeKey, CreateKey, DescribeKey, GetKeyLastUsage, GetPublicKey, ListKeys};
+use crate::material::ToMake;
+use crate::principals::{CreatePrincipal, DeletePrincipal, ListPrincipals};
+use crate::refusal::Refusal;
+use crate::response::Response;
+use crate::usage::{
+    Decapsulate, Decrypt, DeriveSharedSecret, Encapsulate, Encrypt, GenerateDataKey,
+    GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, GenerateDataKeyWithoutPlaintext,
+    GenerateMac, GenerateRandom, ReEncrypt, Sign, Verify, VerifyMac,
+};
+use crate::work::{Stop, Work};
+
+/// What authorisation and audit need to know of a request.
+pub(crate) trait Operation: fmt::Debug + Send + Sync {
+    fn action(&self) -> Action;
+
+    /// What it asks for, without its secrets.
+    fn tell(&self, told: &mut Told<'_>);
+
+    /// Key material that it makes.
+    fn slow(&self) -> Option<&ToMake> {
+        None
+    }
+}
+
+/// An operation that changes no record. Retried, it is done again.
+pub(crate) trait Use: Operation {
+    fn perform(&self, work: &mut Work<'_>) -> Result<Response, Stop>;
+}
+
+/// An operation that changes records. Retried, it is not done again: its answer is made anew from the
+/// little that is kept of it, in the same way as the first time.
+pub(crate) trait Change: Operation {
+    fn perform(&self, work: &mut Work<'_>) -> Result<Kept, Stop>;
+
+    fn response(&self, kept: &Kept, domain: &DomainInfo) -> Response;
+}
+
+/// One request, as it is decided.
+#[derive(Debug)]
+pub struct Request(pub(crate) Asked);
+
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Use(Box<dyn Use>),
+    /// Not guarded by what it shows.
+    List(Box<dyn Use>),
+    /// With what tells it from any other that comes under the same request id.
+    Change(Box<dyn Change>, [u8; 16]),
+}
+
+impl Request {
+    pub(crate) fn operation(&self) -> &dyn Operation {
+        match &self.0 {
+            Asked::Use(operation) | Asked::List(operation) => &**operation,
+            Asked::Change(operation, _) => &**operation,
+        }
+    }
+
+    /// What authorisation and audit call it.
+    pub fn action(&self) -> Action {
+        self.operation().action()
+    }
+
+    /// Whether [`prepare`](Self::prepare) has much to do.
+    pub fn is_slow(&self) -> bool {
+        self.operation().slow().is_some_and(ToMake::is_slow)
+    }
+
+    /// Makes what takes long to make, ahead of the decision and where nobody waits. Not doing so
+    /// leaves it to the decision.
+    pub fn prepare(&self, entropy: &mut dyn Entropy) {
+        if let Some(material) = self.operation().slow() {
+            // If it fails the decision finds out.
+            let _ = material.get(entropy);
+        }
+    }
+
+    /// Whether it changes records, so that a retry must not do it again. Such a request has a token
+    /// and a kept answer. Ceremonies see to that themselves.
+    pub fn is_mutation(&self) -> bool {
+        matches!(self.0, Asked::Change(..))
+    }
+
+    /// Whether the shell must make sure that its view is fresh before this is decided: lists are
+    /// not guarded by what they show.
+    pub fn needs_read_index(&self) -> bool {
+        matches!(self.0, Asked::List(_))
+    }
+}
+
+impl From<Admin> for Request {
+    fn from(ceremony: Admin) -> Self {
+        Self(Asked::Use(Box::new(ceremony)))
+    }
+}
+
+impl From<ReadAudit> for Request {
+    fn from(reading: ReadAudit) -> Self {
+        Self(Asked::List(Box::new(reading)))
+    }
+}
+
+macro_rules! asked {
+    (Change, $sent:ident, $operation:ty) => {{
+        let canonical = $sent.encode_to_vec();
+        let operation = <$operation>::try_from($sent)?;
+        let hash = sha256(&[FINGERPRINT, operation.action().name().as_bytes(), b"\0", &canonical]);
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&hash[..16]);
+        Asked::Change(Box::new(operation), fingerprint)
+    }};
+    ($kind:ident, $sent:ident, $operation:ty) => {
+        Asked::$kind(Box::new(<$operation>::try_from($sent)?))
+    };
+}
+
+/// The messages' own encoding is canonical enough: two requests under one id are told apart by it, and
+/// a client's retry sends the same.
+const FINGERPRINT: &[u8] = b"conclave/kms/request/v2";
+
+macro_rules! requests {
+    ($($kind:ident: $($message:ident => $operation:ty,)*;)*) => {$($(
+        impl TryFrom<v1::$message> for Request {
+            type Error = Refusal;
+
+            fn try_from(sent: v1::$message) -> Result<Self, Refusal> {
+                Ok(Self(asked!($kind, sent, $operation)))
+            }
+        }
+    )*)*};
+}
+requests! {
+    Use:
+        DescribeKeyRequest => DescribeKey,
+        EncryptRequest => Encrypt,
+        DecryptRequest => Decrypt,
+        ReEncryptRequest => ReEncrypt,
+        GenerateDataKeyRequest => GenerateDataKey,
+        GenerateDataKeyWithoutPlaintextRequest => GenerateDataKeyWithoutPlaintext,
+        GenerateDataKeyPairRequest => GenerateDataKeyPair,
+        GenerateDataKeyPairWithoutPlaintextRequest => GenerateDataKeyPairWithoutPlaintext,
+        GenerateRandomRequest => GenerateRandom,
+        GetPublicKeyRequest => GetPublicKey,
+        SignRequest => Sign,
+        VerifyRequest => Verify,
+        GenerateMacRequest => GenerateMac,
+        VerifyMacRequest => VerifyMac,
+        DeriveSharedSecretRequest => DeriveSharedSecret,
+        EncapsulateRequest => Encapsulate,
+        DecapsulateRequest => Decapsulate,
+    ;
+    List:
+        GetKeyLastUsageRequest => GetKeyLastUsage,
+        ListKeysRequest => ListKeys,
+        ListPrincipalsRequest => ListPrincipals,
+    ;
+    Change:
+        CreateKeyRequest => CreateKey,
+        EnableKeyRequest => ChangeKey,
+        DisableKeyRequest => ChangeKey,
+        ScheduleKeyDeletionRequest => ChangeKey,
+        CancelKeyDeletionRequest => ChangeKey,
+        RotateKeyOnDemandRequest => ChangeKey,
+        CreatePrincipalRequest => CreatePrincipal,
+        DeletePrincipalRequest => DeletePrincipal,
+        RotateDomainKeyRequest => RotateDomainKey,
+    ;
+}
