@@ -5,6 +5,9 @@
 //! committed. Refusals and denials are plans too, since they are audited. A retry whose first attempt
 //! had committed gets its answer from [`replay`].
 //!
+//! Key pairs, asymmetric signatures and encapsulations draw randomness of aws-lc's own beside the entropy
+//! that is lent.
+//!
 //! It reaches no disk, network or clock, proposes nothing and waits for nothing: that is the server's.
 //! It opens and seals records through the keyring and never sees the keys that do so.
 //!

@@ -183,3 +183,52 @@ requests! {
         RotateDomainKeyRequest => RotateDomainKey,
     ;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kept format: a retry is told from another request by it, on nodes of other versions too.
+    #[test]
+    fn golden_fingerprints() {
+        let of = |request: Request| match request.0 {
+            Asked::Change(_, fingerprint) => hex::encode(fingerprint),
+            Asked::Use(_) | Asked::List(_) => "none".to_owned(),
+        };
+        let key_id = "12345678-1234-4234-9234-123456789012".to_owned();
+        let deletion = v1::ScheduleKeyDeletionRequest {
+            key_id: key_id.clone(),
+            pending_window_in_days: Some(7),
+        };
+        let creation = v1::CreateKeyRequest {
+            description: "a key".to_owned(),
+            tags: vec![v1::Tag { tag_key: "a".to_owned(), tag_value: "b".to_owned() }],
+            key_spec: "ECC_NIST_P256".to_owned(),
+            key_usage: "SIGN_VERIFY".to_owned(),
+            ..Default::default()
+        };
+        let enabling = v1::EnableKeyRequest { key_id: key_id.clone() };
+        let disabling = v1::DisableKeyRequest { key_id };
+        let fingerprints = [
+            of(deletion.try_into().unwrap()),
+            of(creation.try_into().unwrap()),
+            // The messages are alike to the byte: the action tells them apart.
+            of(enabling.try_into().unwrap()),
+            of(disabling.try_into().unwrap()),
+            of(v1::GenerateRandomRequest { number_of_bytes: Some(1), ..Default::default() }
+                .try_into()
+                .unwrap()),
+        ];
+        // Computed by another implementation.
+        assert_eq!(
+            fingerprints,
+            [
+                "c84943868f67765a427cba7593dd39eb",
+                "c0fb616bb62fdcc973428b6be6a25dea",
+                "b4976d5b9cc2ef8a751b883fba275643",
+                "e6428372fb0622014016d42f356de023",
+                "none",
+            ]
+        );
+    }
+}

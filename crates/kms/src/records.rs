@@ -410,3 +410,54 @@ pub enum RecordError {
         found: i32,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stored format. Everything is filled in, and reads back as it was written.
+    #[test]
+    fn golden_key() {
+        let version = |version: u32| record::BackingKey {
+            version,
+            material: vec![0x11; 32],
+            created_ms: 1,
+            id: vec![0x22; 32],
+            rotation: if version == 1 { 0 } else { record::RotationType::OnDemand as i32 },
+            rotated_ms: u64::from(version - 1),
+            valid_to_ms: None,
+            description: String::new(),
+        };
+        let stored = StoredKey::new(record::Key {
+            id: vec![0x33; 16],
+            description: "d".to_owned(),
+            tags: vec![record::Tag { key: "k".to_owned(), value: "v".to_owned() }],
+            state: record::KeyState::PendingDeletion as i32,
+            created_ms: 2,
+            deletion_ms: 3,
+            backing_keys: vec![version(1), version(2)],
+            spec: record::KeySpec::SymmetricDefault as i32,
+            usage: record::KeyUsage::EncryptDecrypt as i32,
+            external: false,
+            multi_region: true,
+            deletion_days: 7,
+            rotation: Some(record::AutomaticRotation { period_days: 90, next_ms: 4 }),
+            pending: None,
+            on_demand_rotations: 1,
+        });
+        let encoded = stored.encode();
+        assert_eq!(
+            hex::encode(encoded.expose()),
+            "0a10333333333333333333333333333333331201641a060a016b1201762003280230033a4808\
+             0112201111111111111111111111111111111111111111111111111111111111111111180122\
+             2022222222222222222222222222222222222222222222222222222222222222223a4c080212\
+             2011111111111111111111111111111111111111111111111111111111111111111801222022\
+             2222222222222222222222222222222222222222222222222222222222222228023001480150\
+             01600168077204085a1004800101"
+        );
+        let read = KeyRecord::decode(&encoded).unwrap();
+        assert_eq!(read.to_stored().encode().expose(), encoded.expose());
+        assert_eq!(read.state, KeyState::PendingDeletion { deletion_ms: 3 });
+        assert_eq!(read.current().map(|(version, _)| version), Some(2));
+    }
+}
