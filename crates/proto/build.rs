@@ -98,12 +98,14 @@ fn json_field(message: &DescriptorProto, field: &FieldDescriptorProto) -> String
 }
 
 /// Messages that can hold a secret get a hand-written `Debug` that shows none of it.
-const SECRET_BEARING: [&str; 33] = [
+const SECRET_BEARING: [&str; 41] = [
     ".conclave.record.v1.SecretKey",
     ".conclave.record.v1.Key",
     ".conclave.record.v1.BackingKey",
     ".conclave.record.v1.Tag",
     ".conclave.record.v1.Alias",
+    ".conclave.record.v1.KeyPolicy",
+    ".conclave.record.v1.Grant",
     ".conclave.seal.v1.OperatorShare",
     ".conclave.seal.v1.Enrolment",
     ".conclave.v1.PrepareInitResponse",
@@ -129,6 +131,12 @@ const SECRET_BEARING: [&str; 33] = [
     ".conclave.v1.DeriveSharedSecretResponse",
     ".conclave.v1.EncapsulateResponse",
     ".conclave.v1.DecapsulateResponse",
+    ".conclave.v1.UpdateKeyDescriptionRequest",
+    ".conclave.v1.GetParametersForImportResponse",
+    ".conclave.v1.ImportKeyMaterialRequest",
+    ".conclave.v1.UntagResourceRequest",
+    ".conclave.v1.GrantConstraints",
+    ".conclave.v1.ReplicateKeyRequest",
     ".conclave.audit.v1.Entry",
     ".conclave.audit.v1.Opening",
     ".conclave.audit.v1.Pair",
