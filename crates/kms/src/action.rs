@@ -32,6 +32,9 @@ actions! {
     CreateKey DescribeKey ListKeys EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion
     RotateKeyOnDemand GetPublicKey GetKeyLastUsage
 
+    EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations
+    RotateKey DeleteExpiredKeyMaterial DestroyKey DeleteGrantsOfDestroyedKey GetKeyTombstone
+
     Encrypt Decrypt ReEncrypt
     GenerateDataKey GenerateDataKeyWithoutPlaintext
     GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext

@@ -4,7 +4,7 @@ use conclave_proto::audit::Pair;
 
 use crate::ciphertext::Envelope;
 use crate::fields::EncryptionContext;
-use crate::key_ref::{DomainInfo, KeyName, KeyRef};
+use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
 use crate::operation::Operation;
 
 /// What a request says of itself: ARNs, or names of what is not a key; parameters in any order; the
@@ -38,6 +38,11 @@ impl<'a> Told<'a> {
         self.resources.push(arn);
     }
 
+    /// The key that it is about, by itself.
+    pub(crate) fn key_id(&mut self, id: KeyId) {
+        self.resources.push(self.domain.key_arn(id));
+    }
+
     /// A key that is named beside what is asked for.
     pub(crate) fn other_key(&mut self, name: &str, key: &KeyRef) {
         self.put(name, &key.arn(self.domain));
@@ -46,7 +51,7 @@ impl<'a> Told<'a> {
     /// The key that a ciphertext says it is under.
     pub(crate) fn ciphertext(&mut self, bytes: &[u8]) {
         if let Some(envelope) = Envelope::parse(bytes) {
-            self.resources.push(self.domain.key_arn(envelope.header.key));
+            self.key_id(envelope.header.key);
         }
     }
 

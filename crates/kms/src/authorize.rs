@@ -28,7 +28,17 @@ impl Action {
             | Self::DisableKey
             | Self::ScheduleKeyDeletion
             | Self::CancelKeyDeletion
-            | Self::RotateKeyOnDemand => &[KeyAdministrator],
+            | Self::RotateKeyOnDemand
+            | Self::EnableKeyRotation
+            | Self::DisableKeyRotation => &[KeyAdministrator],
+            Self::GetKeyRotationStatus | Self::ListKeyRotations | Self::GetKeyTombstone => {
+                &[KeyAdministrator, Auditor]
+            }
+            // Nobody asks for it: its time comes.
+            Self::RotateKey
+            | Self::DeleteExpiredKeyMaterial
+            | Self::DestroyKey
+            | Self::DeleteGrantsOfDestroyedKey => &[],
             Self::DescribeKey | Self::ListKeys | Self::GetPublicKey | Self::GetKeyLastUsage => {
                 &[KeyAdministrator, KeyUser, Auditor]
             }
@@ -58,6 +68,8 @@ pub(crate) enum Verdict {
     Allowed {
         by: Vec<Role>,
     },
+    /// Nobody asked: its time has come.
+    Due,
     /// The principal has no role that may, or there is no such principal.
     Denied {
         known: bool,
@@ -69,6 +81,7 @@ impl Verdict {
     pub(crate) fn decided_by(&self) -> Vec<String> {
         match self {
             Self::Allowed { by } => by.iter().map(|role| format!("role:{}", role.name())).collect(),
+            Self::Due => vec!["schedule".to_owned()],
             Self::Denied { known: true } => vec!["default:deny".to_owned()],
             Self::Denied { known: false } => vec!["principal:unknown".to_owned()],
         }

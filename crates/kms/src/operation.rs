@@ -14,7 +14,10 @@ use crate::administration::{Admin, ReadAudit, RotateDomainKey};
 use crate::answer::Kept;
 use crate::audit_entry::Told;
 use crate::key_ref::DomainInfo;
-use crate::keys::{ChangeKey, CreateKey, DescribeKey, GetKeyLastUsage, GetPublicKey, ListKeys};
+use crate::keys::{
+    ChangeKey, ChangeRotation, CreateKey, DescribeKey, GetKeyLastUsage, GetKeyRotationStatus,
+    GetKeyTombstone, GetPublicKey, ListKeyRotations, ListKeys,
+};
 use crate::material::ToMake;
 use crate::principals::{CreatePrincipal, DeletePrincipal, ListPrincipals};
 use crate::refusal::Refusal;
@@ -61,6 +64,8 @@ pub(crate) enum Asked {
     Use(Box<dyn Use>),
     /// Not guarded by what it shows.
     List(Box<dyn Use>),
+    /// Asked for by nobody.
+    Due(Box<dyn Use>),
     /// With what tells it from any other that comes under the same request id.
     Change(Box<dyn Change>, [u8; 16]),
 }
@@ -68,7 +73,7 @@ pub(crate) enum Asked {
 impl Request {
     pub(crate) fn operation(&self) -> &dyn Operation {
         match &self.0 {
-            Asked::Use(operation) | Asked::List(operation) => &**operation,
+            Asked::Use(operation) | Asked::List(operation) | Asked::Due(operation) => &**operation,
             Asked::Change(operation, _) => &**operation,
         }
     }
@@ -149,6 +154,9 @@ macro_rules! requests {
 requests! {
     Use:
         DescribeKeyRequest => DescribeKey,
+        GetKeyRotationStatusRequest => GetKeyRotationStatus,
+        ListKeyRotationsRequest => ListKeyRotations,
+        GetKeyTombstoneRequest => GetKeyTombstone,
         EncryptRequest => Encrypt,
         DecryptRequest => Decrypt,
         ReEncryptRequest => ReEncrypt,
@@ -178,6 +186,8 @@ requests! {
         ScheduleKeyDeletionRequest => ChangeKey,
         CancelKeyDeletionRequest => ChangeKey,
         RotateKeyOnDemandRequest => ChangeKey,
+        EnableKeyRotationRequest => ChangeRotation,
+        DisableKeyRotationRequest => ChangeRotation,
         CreatePrincipalRequest => CreatePrincipal,
         DeletePrincipalRequest => DeletePrincipal,
         RotateDomainKeyRequest => RotateDomainKey,
@@ -193,7 +203,7 @@ mod tests {
     fn golden_fingerprints() {
         let of = |request: Request| match request.0 {
             Asked::Change(_, fingerprint) => hex::encode(fingerprint),
-            Asked::Use(_) | Asked::List(_) => "none".to_owned(),
+            Asked::Use(_) | Asked::List(_) | Asked::Due(_) => "none".to_owned(),
         };
         let key_id = "12345678-1234-4234-9234-123456789012".to_owned();
         let deletion = v1::ScheduleKeyDeletionRequest {

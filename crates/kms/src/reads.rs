@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use conclave_crypto::Entropy;
+use conclave_proto::record;
 use conclave_seal::Keyring;
-use conclave_seal::keyring::rotation::{DomainKeyChange, DomainKeyError};
-use conclave_store::{Family, GuardDigest, Kind, LastUse, RecordId, View};
+use conclave_seal::keyring::rotation::{DomainKeyChange, DomainKeyEpochs, DomainKeyError};
+use conclave_store::{Family, GuardDigest, Kind, LastUse, RecordId, TimeMs, View};
+use prost::Message;
 
 use crate::cache::{Cache, Decoded};
 use crate::key_ref::{AliasName, KeyId};
@@ -97,6 +99,31 @@ impl<'a> Reads<'a> {
         Ok(names)
     }
 
+    /// The first of what is listed under a record; guarded is that this is what is listed.
+    pub(crate) fn children(&mut self, family: Family, limit: usize) -> Vec<RecordId> {
+        self.scans.insert(family, self.view.scan_guard(&family));
+        self.view.family(&family, None, limit)
+    }
+
+    /// The key that something is to happen to.
+    pub(crate) fn due(&mut self, record: RecordId) -> Result<Option<KeyId>, DecideError> {
+        let stored: Option<record::Due> = self.message(record)?;
+        stored.map(|due| key_id(record, &due.key_id)).transpose()
+    }
+
+    /// What is left of a destroyed key.
+    pub(crate) fn tombstone(
+        &mut self,
+        key: KeyId,
+    ) -> Result<Option<record::Tombstone>, DecideError> {
+        let record = tombstone_record_id(key);
+        let stored: Option<record::Tombstone> = self.message(record)?;
+        match &stored {
+            Some(tombstone) if key_id(record, &tombstone.key_id)? != key => Err(misplaced(record)),
+            _ => Ok(stored),
+        }
+    }
+
     /// When a key was last used, as far as it is known here; not guarded, since every use changes it.
     pub(crate) fn last_use(&self, key: KeyId) -> Option<LastUse> {
         self.view.last_use(&key_record_id(key))
@@ -128,6 +155,12 @@ impl<'a> Reads<'a> {
         }
     }
 
+    /// Which domain keys there are still.
+    pub(crate) fn domain_keys(&mut self) -> Result<Option<DomainKeyEpochs>, DecideError> {
+        self.adopt(&Guards::from([self.keyring.domain_keys_guard()]))?;
+        Ok(DomainKeyEpochs::read(self.view)?)
+    }
+
     /// The applied index that the view contains.
     pub(crate) fn read_index(&self) -> u64 {
         self.view.applied().0
@@ -155,6 +188,18 @@ impl<'a> Reads<'a> {
 
     pub(crate) fn into_guards(self) -> (Guards, Scans) {
         (self.guards, self.scans)
+    }
+
+    /// What is read too seldom to be kept decoded.
+    fn message<M: Message + Default>(
+        &mut self,
+        record: RecordId,
+    ) -> Result<Option<M>, DecideError> {
+        self.guards.insert(record, self.view.guard(&record));
+        let Some(blob) = self.view.blob(&record)? else { return Ok(None) };
+        let opened = self.keyring.open_record(&record, &blob)?;
+        let unusable = |source| DecideError::Record { record, source };
+        M::decode(opened.expose()).map(Some).map_err(|error| unusable(error.into()))
     }
 
     fn decoded(&mut self, record: RecordId) -> Result<Option<Decoded>, DecideError> {
@@ -191,6 +236,21 @@ impl<'a> Reads<'a> {
 
 pub(crate) fn key_record_id(id: KeyId) -> RecordId {
     RecordId::new(Kind::Key, *id.bytes())
+}
+
+/// Where a key's tombstone is put.
+pub(crate) fn tombstone_record_id(id: KeyId) -> RecordId {
+    RecordId::new(Kind::Tombstone, *id.bytes())
+}
+
+fn key_id(record: RecordId, bytes: &[u8]) -> Result<KeyId, DecideError> {
+    bytes.try_into().map(KeyId::new).map_err(|_| misplaced(record))
+}
+
+/// The record of what is to happen to a key at a time. Two keys whose ids begin alike never are.
+pub(crate) fn due_record_id(at_ms: u64, id: KeyId) -> RecordId {
+    let [a, b, c, d, e, f, g, h, ..] = *id.bytes();
+    RecordId::due(TimeMs(at_ms), [a, b, c, d, e, f, g, h])
 }
 
 fn misplaced(record: RecordId) -> DecideError {

@@ -40,6 +40,10 @@ pub(crate) struct KeyRecord {
     pub(crate) pending: Option<BackingKey>,
 }
 
+/// Versions of one key: a record must hold them all, and each decision reads the record. At four a year,
+/// automatic rotation comes to an end after 25 years.
+pub const VERSIONS_MAX: u32 = 100;
+
 /// One version of a key.
 #[derive(Debug)]
 pub(crate) struct BackingKey {
@@ -63,6 +67,14 @@ pub(crate) enum Rotation {
 }
 
 impl Rotation {
+    /// As AWS KMS spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Automatic => "AUTOMATIC",
+            Self::OnDemand => "ON_DEMAND",
+        }
+    }
+
     fn to_proto(self) -> record::RotationType {
         match self {
             Self::Automatic => record::RotationType::Automatic,
@@ -128,11 +140,29 @@ impl KeyState {
 
 /// A key's record before it is encoded, to be changed in place; wiped when it goes.
 #[derive(Debug)]
-pub(crate) struct StoredKey(record::Key);
+pub(crate) struct StoredKey {
+    key: record::Key,
+    /// When something was to happen to it, before it was changed.
+    pub(crate) was_due_ms: Option<u64>,
+}
 
 impl StoredKey {
+    /// Of a key that was not there before.
     pub(crate) fn new(key: record::Key) -> Self {
-        Self(key)
+        Self { key, was_due_ms: None }
+    }
+
+    /// When something is next to happen to it by itself: its deletion, the expiry of a material, a
+    /// rotation. A key that cannot be used is not rotated.
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        let deletion = Some(self.deletion_ms).filter(|deletion_ms| *deletion_ms != 0);
+        let versions = self.backing_keys.iter().chain(&self.pending);
+        let expiries =
+            versions.filter(|key| !key.material.is_empty()).filter_map(|k| k.valid_to_ms);
+        let rotates =
+            self.state == record::KeyState::Enabled as i32 && self.versions() < VERSIONS_MAX;
+        let rotation = self.rotation.filter(|_| rotates).map(|rotation| rotation.next_ms);
+        expiries.chain(deletion).chain(rotation).min()
     }
 
     pub(crate) fn set_state(&mut self, state: KeyState) {
@@ -171,26 +201,26 @@ impl Deref for StoredKey {
     type Target = record::Key;
 
     fn deref(&self) -> &record::Key {
-        &self.0
+        &self.key
     }
 }
 
 impl DerefMut for StoredKey {
     fn deref_mut(&mut self) -> &mut record::Key {
-        &mut self.0
+        &mut self.key
     }
 }
 
 impl Drop for StoredKey {
     fn drop(&mut self) {
-        let all = self.0.backing_keys.iter_mut().chain(&mut self.0.pending);
+        let all = self.key.backing_keys.iter_mut().chain(&mut self.key.pending);
         all.for_each(|key| key.material.zeroize());
     }
 }
 
 impl KeyRecord {
     pub(crate) fn decode(opened: &Secret) -> Result<Self, RecordError> {
-        let stored = StoredKey(record::Key::decode(opened.expose())?);
+        let stored = StoredKey::new(record::Key::decode(opened.expose())?);
         let spec =
             KeySpec::from_proto(stored.spec).ok_or(RecordError::Spec { found: stored.spec })?;
         let usage =
@@ -233,7 +263,7 @@ impl KeyRecord {
             key: key.clone(),
             value: value.clone(),
         };
-        StoredKey(record::Key {
+        let mut stored = StoredKey::new(record::Key {
             id: self.id.bytes().to_vec(),
             description: self.description.clone(),
             tags: self.tags.iter().map(tag).collect(),
@@ -249,7 +279,9 @@ impl KeyRecord {
             rotation: self.rotation,
             pending: self.pending.as_ref().map(|key| BackingKey::encode((key, 0))),
             on_demand_rotations: self.on_demand_rotations,
-        })
+        });
+        stored.was_due_ms = stored.due_ms();
+        stored
     }
 
     /// The version that encrypts and signs, if it has its material.

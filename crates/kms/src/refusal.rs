@@ -140,6 +140,18 @@ pub enum Refusal {
         /// The key's ARN.
         arn: String,
     },
+    /// Somebody else has done it, or its date was moved.
+    #[error("Nothing of {arn} is due by the records as they stand.")]
+    NotDue {
+        /// The key's ARN.
+        arn: String,
+    },
+    /// A key that was never destroyed here.
+    #[error("Key '{arn}' was not destroyed here: it exists, or never did")]
+    NotDestroyed {
+        /// The key's ARN.
+        arn: String,
+    },
     /// AWS KMS has it, this service does not.
     #[error("{what} is not offered here, see docs/aws-compatibility.md")]
     NotOffered {
@@ -213,6 +225,7 @@ impl Refusal {
             | Self::ForeignArn { .. }
             | Self::UnknownKey { .. }
             | Self::UnknownAlias { .. }
+            | Self::NotDestroyed { .. }
             | Self::UnknownPrincipal { .. } => Exception::NotFound,
             Self::AliasExists { .. } | Self::KeyExists { .. } | Self::PrincipalExists { .. } => {
                 Exception::AlreadyExists
@@ -223,6 +236,7 @@ impl Refusal {
             | Self::PendingImport { .. }
             | Self::NothingToRotateTo { .. }
             | Self::NotPendingDeletion { .. }
+            | Self::NotDue { .. }
             | Self::ShareEpochPending => Exception::InvalidState,
             Self::RotationLimit { .. } | Self::TooManyDomainKeys { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext => Exception::InvalidCiphertext,

@@ -20,7 +20,7 @@ macro_rules! responses {
         #[allow(missing_docs, reason = "each variant answers the operation of its name")]
         pub enum Response {
             $($name(v1::$message),)*
-            /// A ceremony's step, or leave to read the audit log.
+            /// A ceremony's step, leave to read the audit log, or what was due.
             Done,
         }
 
@@ -53,6 +53,11 @@ responses! {
     ScheduleKeyDeletion = ScheduleKeyDeletionResponse,
     CancelKeyDeletion = CancelKeyDeletionResponse,
     RotateKeyOnDemand = RotateKeyOnDemandResponse,
+    EnableKeyRotation = EnableKeyRotationResponse,
+    DisableKeyRotation = DisableKeyRotationResponse,
+    GetKeyRotationStatus = GetKeyRotationStatusResponse,
+    ListKeyRotations = ListKeyRotationsResponse,
+    GetKeyTombstone = GetKeyTombstoneResponse,
     Encrypt = EncryptResponse,
     Decrypt = DecryptResponse,
     ReEncrypt = ReEncryptResponse,

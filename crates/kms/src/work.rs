@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use conclave_audit::new_entry;
 use conclave_crypto::{Entropy, Secret};
-use conclave_proto::audit;
+use conclave_proto::{audit, record};
 use conclave_seal::Keyring;
-use conclave_store::{Kind, RecordId, Touch, TxnBody, Write};
+use conclave_store::{RecordId, Touch, TxnBody, Write};
+use prost::Message;
 
 use crate::action::Action;
 use crate::answer::{Answer, Kept};
@@ -19,7 +20,7 @@ use crate::keys::check_usable;
 use crate::material::{Material, Pair};
 use crate::operation::{Asked, Request};
 use crate::plan::{DecideError, Plan};
-use crate::reads::{Guards, Reads, key_record_id};
+use crate::reads::{Guards, Reads, due_record_id, key_record_id};
 use crate::records::{BackingKey, KeyRecord, StoredKey};
 use crate::refusal::Refusal;
 use crate::spec::KeyUsage;
@@ -167,10 +168,22 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes a key's record.
+    /// Writes a key's record, and beside it when something is next to happen to the key: each key that
+    /// has such a time has exactly one record of it.
     pub(crate) fn put_key(&mut self, key: &StoredKey) {
-        let record = RecordId::new(Kind::Key, key.id.as_slice().try_into().expect("16 bytes"));
-        self.put(record, &key.encode());
+        let id = KeyId::new(key.id.as_slice().try_into().expect("16 bytes"));
+        self.put(key_record_id(id), &key.encode());
+        let (was_due, is_due) = (key.was_due_ms, key.due_ms());
+        if was_due == is_due {
+            return;
+        }
+        if let Some(at_ms) = was_due {
+            self.delete(due_record_id(at_ms, id));
+        }
+        if let Some(at_ms) = is_due {
+            let due = record::Due { key_id: id.bytes().to_vec() };
+            self.put(due_record_id(at_ms, id), &Secret::from_vec(due.encode_to_vec()));
+        }
     }
 
     /// Writes a sealed kind of record.
@@ -215,7 +228,7 @@ impl<'a> Work<'a> {
             self.touches.clear();
         }
         let (token, answer) = match &request.0 {
-            Asked::Use(_) | Asked::List(_) => (None, Vec::new()),
+            Asked::Use(_) | Asked::List(_) | Asked::Due(_) => (None, Vec::new()),
             Asked::Change(_, fingerprint) => {
                 let token = self.token();
                 let nothing = Kept::nothing(self.now_ms);

@@ -87,13 +87,23 @@ impl ClusterClock {
     ) -> Option<u64> {
         let heard = lock(&self.heard);
         let own = self.wall.now_ms();
-        let read = |voter: &RaftId| match heard.get(voter) {
-            _ if *voter == me => Some(own),
-            Some(reading) if is_fresh(reading, now) => Some(reading.carried_to(now)),
-            _ => None,
-        };
+        let read = |voter: &RaftId| read(&heard, (me, own), voter, now);
         // Of two sets, the earlier time: neither may be moved ahead by the other's clocks.
         configs.iter().map(|voters| lower_median(voters, read)).min().flatten()
+    }
+
+    /// The latest time that a majority of each voter set say their own clocks have passed. What destroys
+    /// something goes by this and not by the stamp, which goes by those of a majority that were heard.
+    pub(crate) fn passed(
+        &self,
+        me: RaftId,
+        configs: &[BTreeSet<RaftId>],
+        now: Instant,
+    ) -> Option<u64> {
+        let own = self.wall.now_ms();
+        let heard = lock(&self.heard);
+        let read = |voter: &RaftId| read(&heard, (me, own), voter, now);
+        configs.iter().map(|voters| passed_by_majority(voters, read)).min().flatten()
     }
 
     /// Notes the stamp of an applied batch.
@@ -110,6 +120,28 @@ impl ClusterClock {
 
 fn is_fresh(reading: &Reading, now: Instant) -> bool {
     now.saturating_duration_since(reading.at) <= HEARD_MAX
+}
+
+fn read(
+    heard: &BTreeMap<RaftId, Reading>,
+    (me, own_ms): (RaftId, u64),
+    voter: &RaftId,
+    now: Instant,
+) -> Option<u64> {
+    match heard.get(voter) {
+        _ if *voter == me => Some(own_ms),
+        Some(reading) if is_fresh(reading, now) => Some(reading.carried_to(now)),
+        _ => None,
+    }
+}
+
+fn passed_by_majority(
+    voters: &BTreeSet<RaftId>,
+    read: impl Fn(&RaftId) -> Option<u64>,
+) -> Option<u64> {
+    let mut clocks: Vec<u64> = voters.iter().filter_map(read).collect();
+    clocks.sort_unstable_by(|a, b| b.cmp(a));
+    clocks.get(voters.len() / 2).copied()
 }
 
 fn lower_median(voters: &BTreeSet<RaftId>, read: impl Fn(&RaftId) -> Option<u64>) -> Option<u64> {
@@ -149,6 +181,26 @@ mod tests {
     }
 
     const TWO_YEARS: u64 = 2 * 365 * 86_400_000;
+
+    /// A voter that is not heard has passed nothing; of those that are, one ahead moves nothing.
+    #[test]
+    fn a_majority_of_all_voters_must_have_passed_a_time() {
+        let now = Instant::now();
+        let set = [voters(&[1, 2, 3, 4, 5])];
+        let two_years_ahead = clock(1_000_000);
+        assert_eq!(two_years_ahead.passed(1, &set, now), None);
+        two_years_ahead.hear(2, 1_000, now);
+        assert_eq!(two_years_ahead.passed(1, &set, now), None);
+        two_years_ahead.hear(3, 1_010, now);
+        assert_eq!(two_years_ahead.passed(1, &set, now), Some(1_000));
+        assert_eq!(two_years_ahead.stamp(1, &set, now), Some(1_010));
+        two_years_ahead.hear(4, 1_020, now);
+        two_years_ahead.hear(5, 5, now);
+        assert_eq!(two_years_ahead.passed(1, &set, now), Some(1_010));
+        assert_eq!(two_years_ahead.passed(1, &[voters(&[1])], now), Some(1_000_000));
+        let joint = [voters(&[1, 2, 3]), voters(&[1, 5])];
+        assert_eq!(two_years_ahead.passed(1, &joint, now), Some(5));
+    }
 
     #[test]
     fn one_clock_two_years_ahead_moves_nothing() {

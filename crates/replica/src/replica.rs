@@ -204,6 +204,16 @@ impl Replica {
         self.core.clock.now_ms()
     }
 
+    /// The latest time that a majority of the voters say their own clocks have passed, milliseconds since
+    /// 1970. Only the leader hears them: `None` elsewhere, and while too few were heard lately.
+    pub fn passed_ms(&self) -> Option<u64> {
+        let metrics = self.core.metrics();
+        let configs = metrics.membership_config.get_joint_config();
+        let is_leader = metrics.state.is_leader();
+        let passed = || self.core.clock.passed(self.core.own_id(), configs, Instant::now());
+        is_leader.then(passed).flatten()
+    }
+
     /// This node's own wall clock, milliseconds since 1970.
     pub fn own_clock_ms(&self) -> u64 {
         self.core.clock.own_ms()

@@ -28,6 +28,7 @@ use crate::listener::told_to;
 use crate::node::Node;
 use crate::peer;
 use crate::resealing;
+use crate::scheduler;
 
 /// Between rounds while nothing is applied.
 const TICK: Duration = Duration::from_millis(250);
@@ -44,6 +45,7 @@ const BELONGS_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
     tending::start(node, hosted, stop.clone());
     resealing::start(hosted, stop.clone());
+    scheduler::start(node, hosted, stop.clone());
     tokio::spawn(run(Arc::downgrade(node), Arc::downgrade(hosted), stop));
 }
 

@@ -30,6 +30,7 @@ mod probe;
 pub mod recovery;
 mod refusals;
 mod resealing;
+mod scheduler;
 mod staircase;
 mod status;
 mod throttle;

@@ -14,7 +14,7 @@ use conclave_kms::{
 use conclave_replica::{AppliedView, Decided, ProposeError, Standing};
 use conclave_seal::Keyring;
 use conclave_seal::keyring::AnswerError;
-use conclave_store::Revision;
+use conclave_store::{RecordId, Revision};
 use tonic::Status;
 use tracing::error;
 
@@ -141,6 +141,18 @@ pub(crate) fn may_ask_here(hosted: &Hosted, caller: &Caller, request: &Request) 
     let now_ms = hosted.replica.now_ms().unwrap_or_default();
     let asked = with_ctx(hosted, caller, now_ms, |_, ctx| may_ask(ctx, request));
     matches!(asked, Some(Ok(true)))
+}
+
+/// What is to happen by a record of what is due, by what is applied here.
+pub(crate) fn due_here(
+    hosted: &Hosted,
+    caller: &Caller,
+    due: RecordId,
+    passed_ms: u64,
+) -> Result<Option<Request>, Status> {
+    let now_ms = hosted.replica.now_ms().unwrap_or_default();
+    let found = with_ctx(hosted, caller, now_ms, |_, ctx| Request::due(ctx, due, passed_ms));
+    found.transpose().map(Option::flatten).map_err(internal)
 }
 
 /// Decides from one consistent reading. No lock outlives this.

@@ -10,7 +10,10 @@ mod principal;
 mod tests;
 
 pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
-pub use numbers::{DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes};
+pub(crate) use numbers::after_days;
+pub use numbers::{
+    DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes, RotationPeriod,
+};
 pub use payload::{
     CIPHERTEXT_BYTES_MAX, CONTEXT_BYTES_MAX, CONTEXT_NAME_BYTES_MAX, CONTEXT_PAIRS_MAX,
     CiphertextBlob, EncryptionContext, GrantTokens, PLAINTEXT_BYTES_MAX, Plaintext, SignedMessage,

@@ -25,9 +25,36 @@ impl Days {
         self.0
     }
 
-    pub(crate) fn ms(self) -> u64 {
-        u64::from(self.0) * 86_400_000
+    pub(crate) fn after(self, now_ms: u64) -> u64 {
+        after_days(now_ms, self.0)
     }
+}
+
+/// How often a key is rotated by itself: every 90 to 2560 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotationPeriod(u32);
+
+impl RotationPeriod {
+    /// 365 days if nothing is given.
+    ///
+    /// # Errors
+    /// [`Invalid`] out of bounds.
+    pub fn parse(days: Option<i32>) -> Result<Self, Refusal> {
+        Ok(Self(check_number("rotationPeriodInDays", days.unwrap_or(365), 90, 2560)?))
+    }
+
+    pub(crate) fn days(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn after(self, now_ms: u64) -> u64 {
+        after_days(now_ms, self.0)
+    }
+}
+
+/// Days of 24 hours, which is what cluster time knows.
+pub(crate) fn after_days(now_ms: u64, days: u32) -> u64 {
+    now_ms.saturating_add(u64::from(days) * 86_400_000)
 }
 
 named! {

@@ -12,14 +12,12 @@ use crate::keys::state::{Transition, after};
 use crate::material::Material;
 use crate::operation::{Change, Operation};
 use crate::plan::DecideError;
-use crate::records::{KeyRecord, Rotation, StoredKey, made_here};
+use crate::records::{KeyRecord, Rotation, StoredKey, VERSIONS_MAX, made_here};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::spec::KeySpec;
 use crate::work::{Stop, Work};
 
-/// Versions of one key: a record must hold them all, and each decision reads the record.
-pub const VERSIONS_MAX: u32 = 100;
 /// Rotations that were not automatic, of one key, as AWS KMS allows them.
 pub const ON_DEMAND_ROTATIONS_MAX: u32 = 25;
 

@@ -140,7 +140,7 @@ impl Change for CreateKey {
             (KeyState::Enabled, 1)
         };
         key.set_state(state);
-        work.put(key_record_id(id), &key.encode());
+        work.put_key(&key);
         let kept = Kept::key(work.now_ms, KeptKey { id, state, versions });
         Ok(Kept { item, ..kept })
     }

@@ -46,7 +46,7 @@ pub(crate) fn after(
         }
         (_, PendingDeletion { .. }) => Err(Refusal::PendingDeletion { arn: arn() }),
         (Transition::ScheduleDeletion(days), Enabled | Disabled | PendingImport) => {
-            Ok(PendingDeletion { deletion_ms: now_ms.saturating_add(days.ms()) })
+            Ok(PendingDeletion { deletion_ms: days.after(now_ms) })
         }
         (_, PendingImport) => Err(Refusal::PendingImport { arn: arn() }),
         (Transition::Enable, Enabled | Disabled) => Ok(Enabled),

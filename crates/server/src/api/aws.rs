@@ -169,6 +169,10 @@ operations! {
     GetPublicKey: GetPublicKeyRequest => GetPublicKeyResponse;
     GetKeyLastUsage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
     RotateKeyOnDemand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    EnableKeyRotation: EnableKeyRotationRequest => EnableKeyRotationResponse;
+    DisableKeyRotation: DisableKeyRotationRequest => DisableKeyRotationResponse;
+    GetKeyRotationStatus: GetKeyRotationStatusRequest => GetKeyRotationStatusResponse;
+    ListKeyRotations: ListKeyRotationsRequest => ListKeyRotationsResponse;
     Decrypt: DecryptRequest => DecryptResponse;
     ReEncrypt: ReEncryptRequest => ReEncryptResponse;
     GenerateDataKey: GenerateDataKeyRequest => GenerateDataKeyResponse;

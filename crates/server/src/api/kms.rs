@@ -73,6 +73,11 @@ operations! {
     get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
     get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
     rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    enable_key_rotation: EnableKeyRotationRequest => EnableKeyRotationResponse;
+    disable_key_rotation: DisableKeyRotationRequest => DisableKeyRotationResponse;
+    get_key_rotation_status: GetKeyRotationStatusRequest => GetKeyRotationStatusResponse;
+    list_key_rotations: ListKeyRotationsRequest => ListKeyRotationsResponse;
+    get_key_tombstone: GetKeyTombstoneRequest => GetKeyTombstoneResponse;
     encrypt: EncryptRequest => EncryptResponse;
     decrypt: DecryptRequest => DecryptResponse;
     re_encrypt: ReEncryptRequest => ReEncryptResponse;
