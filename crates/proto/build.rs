@@ -3,9 +3,12 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::{env, fs};
 
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+};
 use tonic_prost_build::Builder;
 
 const FILES: [&str; 8] = [
@@ -22,6 +25,9 @@ const FILES: [&str; 8] = [
 const KMS: &str = "conclave/v1/kms.proto";
 /// Fields from this number on are not part of it.
 const OWN_FIELDS: i32 = 100;
+/// Nor are these operations.
+const OWN_OPERATIONS: [&str; 4] =
+    ["GetKeyTombstone", "CreatePrincipal", "ListPrincipals", "DeletePrincipal"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
@@ -32,8 +38,49 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".conclave.store.v1.Command")
         .btree_map(".conclave.v1")
         .skip_debug(SECRET_BEARING);
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("operations.rs"), operations(&set))?;
     json(builder, &set).compile_fds(set)?;
     Ok(())
+}
+
+/// The operations of the service of keys, as macros that hand the list of them to another macro: each
+/// face and each list of them is made of the protos alone.
+fn operations(set: &FileDescriptorSet) -> String {
+    let services = set.file.iter().filter(|file| file.name() == KMS).flat_map(|f| &f.service);
+    let methods: Vec<_> = services.flat_map(|service| &service.method).collect();
+    let list = |of: &dyn Fn(&str) -> bool| -> String {
+        let methods = methods.iter().filter(|method| of(method.name()));
+        let entry = |method: &&MethodDescriptorProto| {
+            let message = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+            let (input, output) = (message(method.input_type()), message(method.output_type()));
+            format!("{} {} {input} {output};\n", method.name(), snake_case(method.name()))
+        };
+        methods.map(entry).collect()
+    };
+    let of_aws = |name: &str| !OWN_OPERATIONS.contains(&name);
+    let others = |name: &str| name != "Encrypt";
+    let make = |doc: &str, name: &str, all: &str, but_encrypt: &str| {
+        format!(
+            "/// {doc}\n#[macro_export]\nmacro_rules! {name} {{\n\
+             ($with:ident) => {{ $with! {{\n{all}}} }};\n\
+             ($with:ident but Encrypt) => {{ $with! {{\n{but_encrypt}}} }};\n}}\n"
+        )
+    };
+    let all = "`Name name Request Response;` for each operation on keys and principals.";
+    let aws = "The same for those that AWS KMS has.";
+    make(all, "operations", &list(&|_| true), &list(&others))
+        + &make(aws, "aws_operations", &list(&of_aws), &list(&|name| of_aws(name) && others(name)))
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// serde attributes for each message and field of the service of keys.

@@ -45,6 +45,16 @@ unary! { kms:
     Acts disable_key(DisableKeyRequest) -> DisableKeyResponse;
     /// Gives a key a new version.
     Acts rotate_key_on_demand(RotateKeyOnDemandRequest) -> RotateKeyOnDemandResponse;
+    /// Gives a key a new version every so many days.
+    Acts enable_key_rotation(EnableKeyRotationRequest) -> EnableKeyRotationResponse;
+    /// No more.
+    Acts disable_key_rotation(DisableKeyRotationRequest) -> DisableKeyRotationResponse;
+    /// Whether and when a key is rotated.
+    Reads get_key_rotation_status(GetKeyRotationStatusRequest) -> GetKeyRotationStatusResponse;
+    /// The versions of a key, a page at a time.
+    Reads list_key_rotations(ListKeyRotationsRequest) -> ListKeyRotationsResponse;
+    /// What became of a key that was destroyed.
+    Reads get_key_tombstone(GetKeyTombstoneRequest) -> GetKeyTombstoneResponse;
     /// Plans a key's deletion.
     Acts schedule_key_deletion(ScheduleKeyDeletionRequest) -> ScheduleKeyDeletionResponse;
     /// Takes a planned deletion back.

@@ -3,6 +3,7 @@
 use crate::answer::Kept;
 use crate::audit_entry::Told;
 use crate::authorize::{Verdict, authorize};
+use crate::computation::Computation;
 use crate::ctx::Ctx;
 use crate::operation::{Asked, Request};
 use crate::plan::{DecideError, Plan};
@@ -10,12 +11,34 @@ use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::work::{Stop, Work};
 
+/// What deciding came to.
+#[derive(Debug)]
+pub enum Decision {
+    /// What to commit, and what to answer then.
+    Plan(Plan),
+    /// This first; then the request is to be decided again.
+    Compute(Computation),
+}
+
+/// Decides a request and computes whatever that takes, for where nobody waits: tests and benchmarks.
+///
+/// # Errors
+/// [`DecideError`], as of [`decide`].
+pub fn decide_whole(ctx: &mut Ctx<'_>, request: &Request) -> Result<Plan, DecideError> {
+    loop {
+        match decide(ctx, request)? {
+            Decision::Plan(plan) => return Ok(plan),
+            Decision::Compute(computation) => computation.run(),
+        }
+    }
+}
+
 /// Decides one request.
 ///
 /// # Errors
 /// [`DecideError`] if the node cannot decide: nothing is to be committed, and the caller is told of an
 /// internal error.
-pub fn decide(ctx: &mut Ctx<'_>, request: &Request) -> Result<Plan, DecideError> {
+pub fn decide(ctx: &mut Ctx<'_>, request: &Request) -> Result<Decision, DecideError> {
     let mut work = Work::new(ctx);
     let verdict = match request.0 {
         Asked::Due(_) => Verdict::Due,
@@ -32,8 +55,9 @@ pub fn decide(ctx: &mut Ctx<'_>, request: &Request) -> Result<Plan, DecideError>
         Ok(done) => Ok(done),
         Err(Stop::Refused(refusal)) => Err(refusal),
         Err(Stop::Failed(error)) => return Err(error),
+        Err(Stop::Unfinished(computation)) => return Ok(Decision::Compute(computation)),
     };
-    work.finish(request, &verdict, reply)
+    work.finish(request, &verdict, reply).map(Decision::Plan)
 }
 
 /// Whether the caller may ask for this, by what is known here. Nothing rests on it: the decision looks

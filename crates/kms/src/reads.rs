@@ -99,6 +99,11 @@ impl<'a> Reads<'a> {
         Ok(names)
     }
 
+    /// Rests the decision on a record as it is, whatever it holds.
+    pub(crate) fn guard(&mut self, record: RecordId) {
+        self.guards.insert(record, self.view.guard(&record));
+    }
+
     /// The first of what is listed under a record; guarded is that this is what is listed.
     pub(crate) fn children(&mut self, family: Family, limit: usize) -> Vec<RecordId> {
         self.scans.insert(family, self.view.scan_guard(&family));
@@ -195,7 +200,7 @@ impl<'a> Reads<'a> {
         &mut self,
         record: RecordId,
     ) -> Result<Option<M>, DecideError> {
-        self.guards.insert(record, self.view.guard(&record));
+        self.guard(record);
         let Some(blob) = self.view.blob(&record)? else { return Ok(None) };
         let opened = self.keyring.open_record(&record, &blob)?;
         let unusable = |source| DecideError::Record { record, source };

@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 
 use crate::fields::{PrincipalName, Role, Roles};
 use crate::key_ref::KeyId;
-use crate::material::{Material, MaterialId};
+use crate::material::{Material, MaterialId, Pair};
 use crate::spec::{KeySpec, KeyUsage};
 
 /// A key with its backing keys.
@@ -294,6 +294,11 @@ impl KeyRecord {
     pub(crate) fn version(&self, version: u32) -> Option<&BackingKey> {
         let position = usize::try_from(version).ok()?.checked_sub(1)?;
         self.backing_keys.get(position)
+    }
+
+    /// The key pair of a version that has its material.
+    pub(crate) fn pair(&self, version: u32) -> Option<&Pair> {
+        self.version(version)?.material.as_ref()?.pair()
     }
 
     pub(crate) fn versions(&self) -> u32 {

@@ -14,69 +14,40 @@ pub struct WrongResponse {
 }
 
 macro_rules! responses {
-    ($($name:ident = $message:ident,)*) => {
+    ($($name:ident $method:ident $request:ident $message:ident;)*) => {
         /// The answer to one request.
         #[derive(Debug)]
         #[allow(missing_docs, reason = "each variant answers the operation of its name")]
         pub enum Response {
             $($name(v1::$message),)*
+            RotateDomainKey(v1::RotateDomainKeyResponse),
             /// A ceremony's step, leave to read the audit log, or what was due.
             Done,
         }
 
-        $(
-            impl From<v1::$message> for Response {
-                fn from(message: v1::$message) -> Self {
-                    Self::$name(message)
-                }
-            }
-
-            impl TryFrom<Response> for v1::$message {
-                type Error = WrongResponse;
-
-                fn try_from(response: Response) -> Result<Self, WrongResponse> {
-                    match response {
-                        Response::$name(message) => Ok(message),
-                        _ => Err(WrongResponse { wanted: stringify!($message) }),
-                    }
-                }
-            }
-        )*
+        $(convert! { $name $message })*
+        convert! { RotateDomainKey RotateDomainKeyResponse }
     };
 }
-responses! {
-    CreateKey = CreateKeyResponse,
-    DescribeKey = DescribeKeyResponse,
-    ListKeys = ListKeysResponse,
-    EnableKey = EnableKeyResponse,
-    DisableKey = DisableKeyResponse,
-    ScheduleKeyDeletion = ScheduleKeyDeletionResponse,
-    CancelKeyDeletion = CancelKeyDeletionResponse,
-    RotateKeyOnDemand = RotateKeyOnDemandResponse,
-    EnableKeyRotation = EnableKeyRotationResponse,
-    DisableKeyRotation = DisableKeyRotationResponse,
-    GetKeyRotationStatus = GetKeyRotationStatusResponse,
-    ListKeyRotations = ListKeyRotationsResponse,
-    GetKeyTombstone = GetKeyTombstoneResponse,
-    Encrypt = EncryptResponse,
-    Decrypt = DecryptResponse,
-    ReEncrypt = ReEncryptResponse,
-    GenerateDataKey = GenerateDataKeyResponse,
-    GenerateDataKeyWithoutPlaintext = GenerateDataKeyWithoutPlaintextResponse,
-    GenerateDataKeyPair = GenerateDataKeyPairResponse,
-    GenerateDataKeyPairWithoutPlaintext = GenerateDataKeyPairWithoutPlaintextResponse,
-    GenerateRandom = GenerateRandomResponse,
-    GetPublicKey = GetPublicKeyResponse,
-    GetKeyLastUsage = GetKeyLastUsageResponse,
-    Sign = SignResponse,
-    Verify = VerifyResponse,
-    GenerateMac = GenerateMacResponse,
-    VerifyMac = VerifyMacResponse,
-    DeriveSharedSecret = DeriveSharedSecretResponse,
-    Encapsulate = EncapsulateResponse,
-    Decapsulate = DecapsulateResponse,
-    CreatePrincipal = CreatePrincipalResponse,
-    ListPrincipals = ListPrincipalsResponse,
-    DeletePrincipal = DeletePrincipalResponse,
-    RotateDomainKey = RotateDomainKeyResponse,
+
+macro_rules! convert {
+    ($name:ident $message:ident) => {
+        impl From<v1::$message> for Response {
+            fn from(message: v1::$message) -> Self {
+                Self::$name(message)
+            }
+        }
+
+        impl TryFrom<Response> for v1::$message {
+            type Error = WrongResponse;
+
+            fn try_from(response: Response) -> Result<Self, WrongResponse> {
+                match response {
+                    Response::$name(message) => Ok(message),
+                    _ => Err(WrongResponse { wanted: stringify!($message) }),
+                }
+            }
+        }
+    };
 }
+conclave_proto::operations!(responses);

@@ -13,6 +13,7 @@ use crate::action::Action;
 use crate::answer::{Answer, Kept};
 use crate::audit_entry::Told;
 use crate::authorize::Verdict;
+use crate::computation::Computation;
 use crate::ctx::{Caller, Ctx};
 use crate::decide::Performed;
 use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
@@ -51,6 +52,14 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// No plan.
     Failed(DecideError),
+    /// No plan before this is computed.
+    Unfinished(Computation),
+}
+
+impl From<Computation> for Stop {
+    fn from(computation: Computation) -> Self {
+        Self::Unfinished(computation)
+    }
 }
 
 impl From<Refusal> for Stop {
@@ -178,11 +187,15 @@ impl<'a> Work<'a> {
             return;
         }
         if let Some(at_ms) = was_due {
-            self.delete(due_record_id(at_ms, id));
+            let record = due_record_id(at_ms, id);
+            self.reads.guard(record);
+            self.delete(record);
         }
         if let Some(at_ms) = is_due {
+            let record = due_record_id(at_ms, id);
+            self.reads.guard(record);
             let due = record::Due { key_id: id.bytes().to_vec() };
-            self.put(due_record_id(at_ms, id), &Secret::from_vec(due.encode_to_vec()));
+            self.put(record, &Secret::from_vec(due.encode_to_vec()));
         }
     }
 

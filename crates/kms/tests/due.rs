@@ -32,10 +32,7 @@ fn lines(told: &[Told]) -> Vec<String> {
 }
 
 fn enable_rotation(key: &str, days: i32) -> v1::EnableKeyRotationRequest {
-    v1::EnableKeyRotationRequest {
-        key_id: key.to_owned(),
-        rotation_period_in_days: Some(days),
-    }
+    v1::EnableKeyRotationRequest { key_id: key.to_owned(), rotation_period_in_days: Some(days) }
 }
 
 fn status(service: &mut Service, key: &str) -> v1::GetKeyRotationStatusResponse {
@@ -116,10 +113,7 @@ fn a_key_is_rotated_when_its_period_is_over_and_opens_what_it_sealed() {
     assert_eq!(kinds(&found), ["AUTOMATIC NON_CURRENT", "ON_DEMAND CURRENT"]);
     assert_eq!(found[0].rotation_date_ms, Some(next + 5));
     let found = rotations(&mut service, &key, true);
-    assert_eq!(
-        kinds(&found),
-        [" NON_CURRENT", "AUTOMATIC NON_CURRENT", "ON_DEMAND CURRENT"]
-    );
+    assert_eq!(kinds(&found), [" NON_CURRENT", "AUTOMATIC NON_CURRENT", "ON_DEMAND CURRENT"]);
 
     let request = v1::DisableKeyRotationRequest { key_id: key.clone() };
     service.call("ada", request).reply.unwrap();

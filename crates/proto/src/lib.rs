@@ -60,6 +60,8 @@ pub use conclave::store::v1 as store;
 /// The native face.
 pub use conclave::v1;
 
+include!(concat!(env!("OUT_DIR"), "/operations.rs"));
+
 macro_rules! redacted {
     ($($message:path),* $(,)?) => {$(
         impl std::fmt::Debug for $message {

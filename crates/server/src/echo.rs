@@ -51,55 +51,26 @@ pub async fn echo(
 
 struct Echo;
 
-macro_rules! nothing_else {
-    ($($name:ident: $request:ident => $response:ident;)*) => {
+macro_rules! echo {
+    ($($name:ident $method:ident $request:ident $response:ident;)*) => {
         #[tonic::async_trait]
         impl Kms for Echo {
             async fn encrypt(
                 &self,
                 request: Request<v1::EncryptRequest>,
             ) -> Result<Response<v1::EncryptResponse>, Status> {
-                let v1::EncryptRequest { plaintext, key_id: key, .. } = request.into_inner();
-                Ok(Response::new(v1::EncryptResponse { ciphertext_blob: plaintext, key_id: key, ..Default::default() }))
+                let v1::EncryptRequest { plaintext, key_id, .. } = request.into_inner();
+                let response = v1::EncryptResponse { ciphertext_blob: plaintext, key_id, ..Default::default() };
+                Ok(Response::new(response))
             }
-            $(
-                async fn $name(
-                    &self,
-                    _: Request<v1::$request>,
-                ) -> Result<Response<v1::$response>, Status> {
-                    Err(Status::unimplemented("this is an echo"))
-                }
-            )*
+
+            $(async fn $method(
+                &self,
+                _: Request<v1::$request>,
+            ) -> Result<Response<v1::$response>, Status> {
+                Err(Status::unimplemented("this is an echo"))
+            })*
         }
     };
 }
-
-nothing_else! {
-    create_key: CreateKeyRequest => CreateKeyResponse;
-    describe_key: DescribeKeyRequest => DescribeKeyResponse;
-    list_keys: ListKeysRequest => ListKeysResponse;
-    enable_key: EnableKeyRequest => EnableKeyResponse;
-    disable_key: DisableKeyRequest => DisableKeyResponse;
-    schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
-    cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
-    get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
-    get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
-    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
-    decrypt: DecryptRequest => DecryptResponse;
-    re_encrypt: ReEncryptRequest => ReEncryptResponse;
-    generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
-    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest => GenerateDataKeyWithoutPlaintextResponse;
-    generate_data_key_pair: GenerateDataKeyPairRequest => GenerateDataKeyPairResponse;
-    generate_data_key_pair_without_plaintext: GenerateDataKeyPairWithoutPlaintextRequest => GenerateDataKeyPairWithoutPlaintextResponse;
-    generate_random: GenerateRandomRequest => GenerateRandomResponse;
-    sign: SignRequest => SignResponse;
-    verify: VerifyRequest => VerifyResponse;
-    generate_mac: GenerateMacRequest => GenerateMacResponse;
-    verify_mac: VerifyMacRequest => VerifyMacResponse;
-    derive_shared_secret: DeriveSharedSecretRequest => DeriveSharedSecretResponse;
-    encapsulate: EncapsulateRequest => EncapsulateResponse;
-    decapsulate: DecapsulateRequest => DecapsulateResponse;
-    create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
-    list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
-    delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;
-}
+conclave_proto::operations!(echo but Encrypt);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
 use conclave_kms::{
-    Caller, Ctx, DecideError, Plan, Refusal, Request, Response, decide, may_ask, replay,
+    Caller, Ctx, DecideError, Decision, Plan, Refusal, Request, Response, decide, may_ask, replay,
 };
 use conclave_replica::{AppliedView, Decided, ProposeError, Standing};
 use conclave_seal::Keyring;
@@ -22,6 +22,7 @@ use crate::counters::RequestCounters;
 use crate::hosted::Hosted;
 use crate::listener::Connection;
 use crate::meta::{CallMeta, outcome_unknown, put_revision, unavailable};
+use crate::offload;
 use crate::refusals::to_status;
 
 /// How long a request may wait for the quorum. A client tries again elsewhere with the same id.
@@ -102,7 +103,13 @@ async fn perform_until(
         wait_applied(hosted, index, deadline).await?;
     }
     for _ in 0..ATTEMPTS_MAX {
-        let Plan { body, reply } = plan(hosted, caller, age, request)?;
+        let Plan { body, reply } = match plan(hosted, caller, age, request)? {
+            Decision::Plan(plan) => plan,
+            Decision::Compute(computation) => {
+                offload::computed(computation).await?;
+                continue;
+            }
+        };
         match hosted.replica.propose(body, deadline).await {
             Ok(Decided::Committed(revision)) => return Ok(Performed { reply, revision }),
             Ok(Decided::Known { revision, answer }) => {
@@ -133,7 +140,8 @@ pub(crate) fn authorized_here(
     caller: &Caller,
     request: &Request,
 ) -> Result<bool, Status> {
-    Ok(plan(hosted, caller, Duration::ZERO, request)?.reply.is_ok())
+    let decided = plan(hosted, caller, Duration::ZERO, request)?;
+    Ok(matches!(decided, Decision::Plan(Plan { reply: Ok(_), .. })))
 }
 
 /// Whether the caller may ask for this at all, by what is applied here.
@@ -161,7 +169,7 @@ fn plan(
     caller: &Caller,
     age: Duration,
     request: &Request,
-) -> Result<Plan, Status> {
+) -> Result<Decision, Status> {
     let Some(now_ms) = hosted.replica.now_ms() else {
         return Err(unavailable("cluster time is not known yet; retry"));
     };

@@ -2,7 +2,7 @@
 
 use conclave_audit::decode_entry;
 use conclave_crypto::{Secret, aead};
-use conclave_kms::{Cache, Ctx, Request, decide, replay};
+use conclave_kms::{Cache, Ctx, Request, decide_whole, replay};
 use conclave_proto::audit::SealedEntry;
 use conclave_proto::{record, v1};
 use conclave_seal::delivery::open_delivery;
@@ -101,7 +101,7 @@ fn ctx<'a>(
 /// Decides; what was decided must commit. Says whether the request was granted.
 fn judge(store: &MemoryStore, principal: &str, request: &Request) -> bool {
     let (cache, mut entropy, caller) = (Cache::new(), entropy(), caller(principal));
-    let plan = decide(&mut ctx(store, &cache, &mut entropy, &caller), request);
+    let plan = decide_whole(&mut ctx(store, &cache, &mut entropy, &caller), request);
     let Ok(plan) = plan else { return false };
     let outcome = store.clone().commit(plan.body, NOW_MS);
     assert!(matches!(outcome, conclave_store::Outcome::Committed(_)), "{outcome:?}");
@@ -139,7 +139,7 @@ fn sealed_records() -> Vec<Vec<u8>> {
     let entry = keyring.seal_entry(&audit_entry(), &mut entropy());
     let create: Request = v1::CreateKeyRequest::default().try_into().expect("a request");
     let (cache, mut drawn, asking) = (Cache::new(), entropy(), caller("ada"));
-    let plan = decide(&mut ctx(&STAGE.store, &cache, &mut drawn, &asking), &create);
+    let plan = decide_whole(&mut ctx(&STAGE.store, &cache, &mut drawn, &asking), &create);
     let token = keyring.token("ada", asking.request_id.as_str());
     let kept = plan.ok().and_then(|plan| keyring.open_answer(&token, &plan.body.answer).ok());
     vec![

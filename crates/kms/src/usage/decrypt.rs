@@ -1,5 +1,7 @@
 //! Decrypt: also the first half of ReEncrypt.
 
+use std::sync::Arc;
+
 use conclave_crypto::Secret;
 use conclave_crypto::rsa::Oaep;
 use conclave_proto::v1;
@@ -7,10 +9,11 @@ use conclave_proto::v1;
 use crate::action::Action;
 use crate::audit_entry::Told;
 use crate::ciphertext::Envelope;
+use crate::computation::Computed;
 use crate::fields::{CiphertextBlob, EncryptionContext, GrantTokens};
 use crate::invalid::Invalid;
 use crate::key_ref::KeyRef;
-use crate::material::{Material, Pair};
+use crate::material::Pair;
 use crate::operation::{Operation, Use};
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -32,6 +35,7 @@ pub(crate) struct Sealed {
     pub(crate) context: EncryptionContext,
     /// Without it the ciphertext says which key, which only those of symmetric keys do.
     pub(crate) key: Option<KeyRef>,
+    opened: Computed<Option<Secret>>,
 }
 
 /// What came of it.
@@ -58,7 +62,8 @@ impl Sealed {
         if key.is_none() && algorithm != EncryptionAlgorithm::SymmetricDefault {
             return Err(Invalid::Missing { member: "keyId" }.into());
         }
-        Ok(Self { ciphertext: CiphertextBlob::parse(ciphertext)?, algorithm, context, key })
+        let ciphertext = CiphertextBlob::parse(ciphertext)?;
+        Ok(Self { ciphertext, algorithm, context, key, opened: Computed::default() })
     }
 
     pub(crate) fn tell(&self, told: &mut Told<'_>) {
@@ -164,11 +169,17 @@ fn decrypt_oaep(
 ) -> Result<Decrypted, Stop> {
     let key = work.usable_key(named, KeyUsage::EncryptDecrypt, action)?;
     let (algorithm, spec) = (sealed.algorithm.name(), key.spec.name());
-    let (_, current) = work.current(&key)?;
-    let Some(Pair::RsaDecrypt(pair)) = current.material.as_ref().and_then(Material::pair) else {
+    let (version, current) = work.current(&key)?;
+    let Some(Pair::RsaDecrypt(_)) = key.pair(version) else {
         return Err(Refusal::AlgorithmOfSpec { algorithm, spec }.into());
     };
-    let plaintext = pair.decrypt(oaep, sealed.ciphertext.bytes());
-    let plaintext = plaintext.map_err(|_| Refusal::InvalidCiphertext)?;
+    let (of, ciphertext) = (Arc::clone(&key), sealed.ciphertext.clone());
+    let open = move || match of.pair(version) {
+        Some(Pair::RsaDecrypt(pair)) => pair.decrypt(oaep, ciphertext.bytes()).ok(),
+        _ => None,
+    };
+    let opened = sealed.opened.get(current.id, open)?;
+    let plaintext = opened.as_ref().as_ref().ok_or(Refusal::InvalidCiphertext)?;
+    let plaintext = Secret::copy_from(plaintext.expose());
     Ok(Decrypted { plaintext, key: work.domain.key_arn(key.id), algorithm, material: None })
 }

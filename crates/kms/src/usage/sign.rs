@@ -8,6 +8,7 @@ use conclave_proto::v1;
 
 use crate::action::Action;
 use crate::audit_entry::Told;
+use crate::computation::Computed;
 use crate::fields::{GrantTokens, SignedMessage, Tagged};
 use crate::invalid::Invalid;
 use crate::key_ref::KeyRef;
@@ -101,9 +102,9 @@ impl Signing {
         Refusal::from(Invalid::DigestLength { algorithm: self.algorithm.name() }).into()
     }
 
-    fn sign(&self, pair: &Pair) -> Result<Vec<u8>, Stop> {
+    fn sign(&self, pair: &Pair) -> Result<Vec<u8>, SignError> {
         let over = self.over();
-        let signed = match pair {
+        match pair {
             Pair::RsaSign(key) => key.sign(rsa_scheme(self.algorithm), over),
             Pair::Ecdsa(key) => key.sign(over),
             Pair::Ed25519(key) => match self.message_type {
@@ -112,11 +113,7 @@ impl Signing {
             },
             Pair::MlDsa(key) => key.sign(over),
             Pair::RsaDecrypt(_) | Pair::Ecdh(_) | Pair::MlKem(_) => Err(SignError::Failed),
-        };
-        signed.map_err(|error| match error {
-            SignError::Digest(_) => self.digest_length(),
-            error @ SignError::Failed => DecideError::from(error).into(),
-        })
+        }
     }
 
     fn verify(&self, pair: &Pair, signature: &[u8]) -> Result<(), Stop> {
@@ -159,7 +156,10 @@ fn rsa_scheme(algorithm: SigningAlgorithm) -> Scheme {
 }
 
 #[derive(Debug)]
-pub(crate) struct Sign(Signing);
+pub(crate) struct Sign {
+    signing: Arc<Signing>,
+    signed: Computed<Result<Vec<u8>, SignError>>,
+}
 
 impl TryFrom<v1::SignRequest> for Sign {
     type Error = Refusal;
@@ -167,8 +167,15 @@ impl TryFrom<v1::SignRequest> for Sign {
     fn try_from(sent: v1::SignRequest) -> Result<Self, Refusal> {
         let v1::SignRequest { key_id, message, message_type, grant_tokens, .. } = sent;
         let algorithm = &sent.signing_algorithm;
-        Signing::parse(&key_id, message, &message_type, algorithm, &grant_tokens, sent.dry_run)
-            .map(Self)
+        let signing = Signing::parse(
+            &key_id,
+            message,
+            &message_type,
+            algorithm,
+            &grant_tokens,
+            sent.dry_run,
+        )?;
+        Ok(Self { signing: Arc::new(signing), signed: Computed::default() })
     }
 }
 
@@ -178,20 +185,34 @@ impl Operation for Sign {
     }
 
     fn tell(&self, told: &mut Told<'_>) {
-        self.0.tell(told);
+        self.signing.tell(told);
     }
 }
 
 impl Use for Sign {
     fn perform(&self, work: &mut Work<'_>) -> Result<Response, Stop> {
-        let key = self.0.key(work, self.action())?;
-        let (_, current) = work.current(&key)?;
-        let signature = self.0.sign(work.pair(&key, current)?)?;
-        work.unless_dry_run(self.0.dry_run)?;
+        let key = self.signing.key(work, self.action())?;
+        let (version, current) = work.current(&key)?;
+        let signed = match work.pair(&key, current)? {
+            Pair::RsaSign(_) => {
+                let (key, signing) = (Arc::clone(&key), Arc::clone(&self.signing));
+                let sign = move || match key.pair(version) {
+                    Some(pair) => signing.sign(pair),
+                    None => Err(SignError::Failed),
+                };
+                (*self.signed.get(current.id, sign)?).clone()
+            }
+            pair => self.signing.sign(pair),
+        };
+        let signature = signed.map_err(|error| match error {
+            SignError::Digest(_) => self.signing.digest_length(),
+            error @ SignError::Failed => DecideError::from(error).into(),
+        })?;
+        work.unless_dry_run(self.signing.dry_run)?;
         Ok(v1::SignResponse {
             key_id: work.domain.key_arn(key.id),
             signature,
-            signing_algorithm: self.0.algorithm.name().to_owned(),
+            signing_algorithm: self.signing.algorithm.name().to_owned(),
         }
         .into())
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use conclave_crypto::{HpkePrivateKey, SeededEntropy};
 use conclave_kms::fields::{PrincipalName, RequestId, Roles};
 use conclave_kms::{
-    Cache, Caller, Ctx, DomainInfo, Plan, Refusal, Request, Response, decide, encode_principal,
-    replay,
+    Cache, Caller, Ctx, DomainInfo, Plan, Refusal, Request, Response, decide_whole,
+    encode_principal, replay,
 };
 use conclave_proto::{audit, record, v1};
 use conclave_seal::{DomainId, FoundingInput, Keyring, OperatorSplit, found};
@@ -102,7 +102,7 @@ impl Service {
         caller: &Caller,
         request: &Request,
     ) -> Plan {
-        decide(&mut self.ctx(view, caller), request).unwrap()
+        decide_whole(&mut self.ctx(view, caller), request).unwrap()
     }
 
     pub(crate) fn ctx<'a>(&'a mut self, view: &'a dyn View, caller: &'a Caller) -> Ctx<'a> {
@@ -273,6 +273,11 @@ pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Re
         v1::CreateKeyRequest { alias: "alias/new".to_owned(), ..Default::default() },
         v1::DescribeKeyRequest { key_id: alias.clone(), ..Default::default() },
         v1::ListKeysRequest::default(),
+        v1::EnableKeyRotationRequest { key_id: key.clone(), rotation_period_in_days: None },
+        v1::DisableKeyRotationRequest { key_id: key.clone() },
+        v1::GetKeyRotationStatusRequest { key_id: key.clone() },
+        v1::ListKeyRotationsRequest { key_id: key.clone(), ..Default::default() },
+        v1::GetKeyTombstoneRequest { key_id: key.clone() },
         v1::EnableKeyRequest { key_id: key.clone() },
         v1::DisableKeyRequest { key_id: key.clone() },
         v1::RotateKeyOnDemandRequest { key_id: key.clone() },

@@ -135,8 +135,8 @@ struct Call<'a> {
     body: &'a [u8],
 }
 
-macro_rules! operations {
-    ($($name:ident: $request:ident => $response:ident;)*) => {
+macro_rules! dispatch {
+    ($($name:ident $method:ident $request:ident $response:ident;)*) => {
         impl Call<'_> {
             async fn dispatch(self, name: &str) -> Result<Answered, Status> {
                 match name {
@@ -158,38 +158,7 @@ macro_rules! operations {
         }
     };
 }
-operations! {
-    CreateKey: CreateKeyRequest => CreateKeyResponse;
-    DescribeKey: DescribeKeyRequest => DescribeKeyResponse;
-    ListKeys: ListKeysRequest => ListKeysResponse;
-    EnableKey: EnableKeyRequest => EnableKeyResponse;
-    DisableKey: DisableKeyRequest => DisableKeyResponse;
-    ScheduleKeyDeletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
-    CancelKeyDeletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
-    GetPublicKey: GetPublicKeyRequest => GetPublicKeyResponse;
-    GetKeyLastUsage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
-    RotateKeyOnDemand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
-    EnableKeyRotation: EnableKeyRotationRequest => EnableKeyRotationResponse;
-    DisableKeyRotation: DisableKeyRotationRequest => DisableKeyRotationResponse;
-    GetKeyRotationStatus: GetKeyRotationStatusRequest => GetKeyRotationStatusResponse;
-    ListKeyRotations: ListKeyRotationsRequest => ListKeyRotationsResponse;
-    Decrypt: DecryptRequest => DecryptResponse;
-    ReEncrypt: ReEncryptRequest => ReEncryptResponse;
-    GenerateDataKey: GenerateDataKeyRequest => GenerateDataKeyResponse;
-    GenerateDataKeyWithoutPlaintext: GenerateDataKeyWithoutPlaintextRequest
-        => GenerateDataKeyWithoutPlaintextResponse;
-    GenerateDataKeyPair: GenerateDataKeyPairRequest => GenerateDataKeyPairResponse;
-    GenerateDataKeyPairWithoutPlaintext: GenerateDataKeyPairWithoutPlaintextRequest
-        => GenerateDataKeyPairWithoutPlaintextResponse;
-    GenerateRandom: GenerateRandomRequest => GenerateRandomResponse;
-    Sign: SignRequest => SignResponse;
-    Verify: VerifyRequest => VerifyResponse;
-    GenerateMac: GenerateMacRequest => GenerateMacResponse;
-    VerifyMac: VerifyMacRequest => VerifyMacResponse;
-    DeriveSharedSecret: DeriveSharedSecretRequest => DeriveSharedSecretResponse;
-    Encapsulate: EncapsulateRequest => EncapsulateResponse;
-    Decapsulate: DecapsulateRequest => DecapsulateResponse;
-}
+conclave_proto::aws_operations!(dispatch but Encrypt);
 
 impl Call<'_> {
     async fn run<Q, R>(self, check: fn(&Q) -> Result<(), Status>) -> Result<Answered, Status>

@@ -8,9 +8,9 @@ use conclave_proto::v1::{self, kms_server::Kms};
 use tonic::Status;
 
 use crate::listener::Connection;
-use crate::making;
 use crate::meta::{CallMeta, put_revision};
 use crate::node::Node;
+use crate::offload;
 use crate::refusals::to_status;
 use crate::staircase::{caller, may_ask_here, perform};
 
@@ -34,7 +34,7 @@ where
     let caller = caller(&who, &meta);
     // Whoever may not ask for it has nothing made for them.
     let request = if request.is_slow() && may_ask_here(&hosted, &caller, &request) {
-        making::prepared(request).await?
+        offload::prepared(request).await?
     } else {
         request
     };
@@ -48,11 +48,11 @@ where
     Ok(response)
 }
 
-macro_rules! operations {
-    ($($name:ident: $request:ident => $response:ident;)*) => {
+macro_rules! serve {
+    ($($name:ident $method:ident $request:ident $response:ident;)*) => {
         #[tonic::async_trait]
         impl Kms for KmsApi {$(
-            async fn $name(
+            async fn $method(
                 &self,
                 request: tonic::Request<v1::$request>,
             ) -> Result<tonic::Response<v1::$response>, Status> {
@@ -61,39 +61,4 @@ macro_rules! operations {
         )*}
     };
 }
-
-operations! {
-    create_key: CreateKeyRequest => CreateKeyResponse;
-    describe_key: DescribeKeyRequest => DescribeKeyResponse;
-    list_keys: ListKeysRequest => ListKeysResponse;
-    enable_key: EnableKeyRequest => EnableKeyResponse;
-    disable_key: DisableKeyRequest => DisableKeyResponse;
-    schedule_key_deletion: ScheduleKeyDeletionRequest => ScheduleKeyDeletionResponse;
-    cancel_key_deletion: CancelKeyDeletionRequest => CancelKeyDeletionResponse;
-    get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
-    get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
-    rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
-    enable_key_rotation: EnableKeyRotationRequest => EnableKeyRotationResponse;
-    disable_key_rotation: DisableKeyRotationRequest => DisableKeyRotationResponse;
-    get_key_rotation_status: GetKeyRotationStatusRequest => GetKeyRotationStatusResponse;
-    list_key_rotations: ListKeyRotationsRequest => ListKeyRotationsResponse;
-    get_key_tombstone: GetKeyTombstoneRequest => GetKeyTombstoneResponse;
-    encrypt: EncryptRequest => EncryptResponse;
-    decrypt: DecryptRequest => DecryptResponse;
-    re_encrypt: ReEncryptRequest => ReEncryptResponse;
-    generate_data_key: GenerateDataKeyRequest => GenerateDataKeyResponse;
-    generate_data_key_without_plaintext: GenerateDataKeyWithoutPlaintextRequest => GenerateDataKeyWithoutPlaintextResponse;
-    generate_data_key_pair: GenerateDataKeyPairRequest => GenerateDataKeyPairResponse;
-    generate_data_key_pair_without_plaintext: GenerateDataKeyPairWithoutPlaintextRequest => GenerateDataKeyPairWithoutPlaintextResponse;
-    generate_random: GenerateRandomRequest => GenerateRandomResponse;
-    sign: SignRequest => SignResponse;
-    verify: VerifyRequest => VerifyResponse;
-    generate_mac: GenerateMacRequest => GenerateMacResponse;
-    verify_mac: VerifyMacRequest => VerifyMacResponse;
-    derive_shared_secret: DeriveSharedSecretRequest => DeriveSharedSecretResponse;
-    encapsulate: EncapsulateRequest => EncapsulateResponse;
-    decapsulate: DecapsulateRequest => DecapsulateResponse;
-    create_principal: CreatePrincipalRequest => CreatePrincipalResponse;
-    list_principals: ListPrincipalsRequest => ListPrincipalsResponse;
-    delete_principal: DeletePrincipalRequest => DeletePrincipalResponse;
-}
+conclave_proto::operations!(serve);
