@@ -121,7 +121,8 @@ impl App {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    fn tls(&self) -> Result<TlsMaterial, CliError> {
+    /// The configured certificate.
+    pub(crate) fn tls(&self) -> Result<TlsMaterial, CliError> {
         let given = |path: &Option<PathBuf>, variable: &str, flag: &str| {
             let missing = || CliError::Usage(format!("no {flag}; set {variable} or --{flag}"));
             path.clone().filter(|path| !path.as_os_str().is_empty()).ok_or_else(missing)

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use conclave_client::{Client, ClientError, Endpoint};
+use conclave_client::{Client, Endpoint};
 use conclave_proto::v1;
 use tokio::task::JoinSet;
 
-use super::{BenchArgs, Op};
+use super::json_face::JsonFace;
+use super::work::{Caller, Op, Work};
+use super::{BenchArgs, Face};
 use crate::app::App;
 use crate::error::CliError;
 
@@ -39,18 +41,9 @@ impl Measured {
 
 /// Clients ready to go.
 pub(super) struct Load {
-    clients: Vec<Client>,
-    work: Arc<Work>,
-    /// The key made for this run.
-    own_key: Option<String>,
-}
-
-/// The same request for everyone, made once.
-struct Work {
-    op: Op,
-    key: String,
-    plaintext: Vec<u8>,
-    ciphertext: Vec<u8>,
+    callers: Vec<Caller>,
+    /// The key made for this run, and who tidies it up.
+    own_key: Option<(String, Client)>,
 }
 
 impl Load {
@@ -60,12 +53,9 @@ impl Load {
         let (key, own_key) = match &args.key {
             Some(key) => (key.clone(), None),
             None => {
-                let request = v1::CreateKeyRequest {
-                    description: "conclave bench".to_owned(),
-                    ..v1::CreateKeyRequest::default()
-                };
-                let made = first.create_key(request).await?.value.key_metadata.unwrap_or_default();
-                (made.key_id.clone(), Some(made.key_id))
+                let made = first.create_key(args.op.key()).await?.value.key_metadata;
+                let made = made.unwrap_or_default().key_id;
+                (made.clone(), Some((made, first.clone())))
             }
         };
         let plaintext = vec![b'x'; usize::from(args.size)];
@@ -79,38 +69,41 @@ impl Load {
         } else {
             Vec::new()
         };
+        let work = Arc::new(Work::new(args.op, key, plaintext, ciphertext));
         let endpoints: Vec<Endpoint> = first.endpoints().cloned().collect();
-        let mut clients = Vec::new();
+        let mut callers = Vec::new();
         for number in 0..usize::from(args.clients) {
             // Each begins at another node, and has connections of its own.
             let mut mine = endpoints.clone();
             let shift = number % mine.len().max(1);
             mine.rotate_left(shift);
-            clients.push(app.client_of(mine)?);
+            callers.push(match (args.face, mine.first()) {
+                (Face::Aws, Some(endpoint)) => {
+                    let (operation, body) = work.json()?;
+                    let face = JsonFace::new(&app.tls()?, endpoint.clone(), operation, body)?;
+                    Caller::Json(face)
+                }
+                _ => Caller::Grpc(app.client_of(mine)?, Arc::clone(&work)),
+            });
         }
-        let work = Arc::new(Work { op: args.op, key, plaintext, ciphertext });
-        Ok(Self { clients, work, own_key })
+        Ok(Self { callers, own_key })
     }
 
     /// The same load against an echo: clients and plaintext, no key.
     pub(super) fn of_clients(clients: Vec<Client>, size: usize) -> Self {
-        let work = Work {
-            op: Op::Encrypt,
-            key: "echo".to_owned(),
-            plaintext: vec![b'x'; size],
-            ciphertext: Vec::new(),
-        };
-        Self { clients, work: Arc::new(work), own_key: None }
+        let work = Work::new(Op::Encrypt, "echo".to_owned(), vec![b'x'; size], Vec::new());
+        let work = Arc::new(work);
+        let caller = |client| Caller::Grpc(client, Arc::clone(&work));
+        Self { callers: clients.into_iter().map(caller).collect(), own_key: None }
     }
 
     /// Runs every client for that long, after warming up.
-    pub(super) async fn run(&self, duration: Duration) -> Measured {
+    pub(super) async fn run(&mut self, duration: Duration) -> Measured {
         let begin = Instant::now() + WARM_UP;
         let end = begin + duration;
         let mut tasks = JoinSet::new();
-        for client in &self.clients {
-            let (client, work) = (client.clone(), Arc::clone(&self.work));
-            tasks.spawn(async move { one_client(&client, &work, begin, end).await });
+        for caller in self.callers.drain(..) {
+            tasks.spawn(one_client(caller, begin, end));
         }
         let mut all = Measured { elapsed: duration, ..Measured::default() };
         while let Some(done) = tasks.join_next().await {
@@ -125,7 +118,7 @@ impl Load {
 
     /// Schedules the deletion of the key made for this run.
     pub(super) async fn finish(&self) {
-        if let (Some(key), Some(client)) = (&self.own_key, self.clients.first()) {
+        if let Some((key, client)) = &self.own_key {
             let request = v1::ScheduleKeyDeletionRequest {
                 key_id: key.clone(),
                 pending_window_in_days: Some(7),
@@ -136,14 +129,14 @@ impl Load {
     }
 }
 
-async fn one_client(client: &Client, work: &Work, begin: Instant, end: Instant) -> Measured {
+async fn one_client(mut caller: Caller, begin: Instant, end: Instant) -> Measured {
     let mut measured = Measured::default();
     loop {
         let sent = Instant::now();
         if sent >= end {
             return measured;
         }
-        let outcome = once(client, work).await;
+        let outcome = caller.once().await;
         let done = Instant::now();
         if sent < begin || done > end {
             continue;
@@ -155,37 +148,10 @@ async fn one_client(client: &Client, work: &Work, begin: Instant, end: Instant) 
             }
             Err(error) => {
                 measured.errors += 1;
-                measured.first_error.get_or_insert_with(|| error.to_string());
+                measured.first_error.get_or_insert(error);
                 // A cluster that refuses at once must not be hammered.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-    }
-}
-
-async fn once(client: &Client, work: &Work) -> Result<(), ClientError> {
-    let key_id = work.key.clone();
-    match work.op {
-        Op::Encrypt => {
-            let plaintext = work.plaintext.clone();
-            client
-                .encrypt(v1::EncryptRequest { key_id, plaintext, ..Default::default() })
-                .await
-                .map(drop)
-        }
-        Op::Decrypt => {
-            let ciphertext_blob = work.ciphertext.clone();
-            let request = v1::DecryptRequest { ciphertext_blob, key_id, ..Default::default() };
-            client.decrypt(request).await.map(drop)
-        }
-        Op::DataKey => {
-            let request = v1::GenerateDataKeyRequest {
-                key_id,
-                number_of_bytes: Some(32),
-                ..Default::default()
-            };
-            client.generate_data_key(request).await.map(drop)
-        }
-        Op::CreateKey => client.create_key(v1::CreateKeyRequest::default()).await.map(drop),
     }
 }

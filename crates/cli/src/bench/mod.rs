@@ -2,8 +2,10 @@
 //! echo over the same TLS and gRPC, and a bare disk.
 
 mod compare;
+mod json_face;
 mod load;
 mod report;
+mod work;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use self::load::Load;
 use self::report::Report;
+use self::work::Op;
 use crate::app::App;
 use crate::error::CliError;
 
@@ -24,6 +27,9 @@ pub(crate) struct BenchArgs {
     /// What they do.
     #[arg(long, value_enum, default_value_t = Op::Encrypt)]
     pub(crate) op: Op,
+    /// Over which of the two protocols.
+    #[arg(long, value_enum, default_value_t = Face::Grpc)]
+    pub(crate) face: Face,
     /// For how long, after one second of warming up.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
@@ -33,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Use this key; by default one is made, and its deletion scheduled at the end.
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// Measure a bare echo and a bare disk in the same run.
+    /// Measure a bare echo, a bare disk and the bare primitive in the same run.
     #[arg(long)]
     pub(crate) compare: bool,
     /// Where the disk is measured: a folder beside the nodes' data.
@@ -41,23 +47,19 @@ pub(crate) struct BenchArgs {
     pub(crate) dir: PathBuf,
 }
 
-/// What a client does over and over.
+/// How the clients speak to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Op {
-    /// Encrypt the plaintext.
-    Encrypt,
-    /// Decrypt one ciphertext.
-    Decrypt,
-    /// Make a data key.
-    DataKey,
-    /// Make a key.
-    CreateKey,
+pub(crate) enum Face {
+    /// gRPC over HTTP/2, as `conclave` itself does.
+    Grpc,
+    /// The AWS KMS protocol: JSON over HTTP/1.1.
+    Aws,
 }
 
 /// Runs the load and prints what it measured.
 pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<(), CliError> {
     let duration = Duration::from_secs(args.seconds);
-    let load = Load::prepare(app, args).await?;
+    let mut load = Load::prepare(app, args).await?;
     let measured = load.run(duration).await;
     load.finish().await;
     let compared = if args.compare { Some(compare::run(args, duration).await?) } else { None };

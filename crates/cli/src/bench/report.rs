@@ -12,6 +12,7 @@ use crate::error::CliError;
 #[derive(Serialize)]
 pub(super) struct Report {
     op: String,
+    face: String,
     clients: u16,
     size: u16,
     seconds: u64,
@@ -28,12 +29,15 @@ pub(super) struct Report {
     echo_p50_us: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fdatasync_p50_us: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primitive_per_second: Option<f64>,
 }
 
 impl Report {
     pub(super) fn new(args: &BenchArgs, measured: &Measured, compared: Option<Compared>) -> Self {
         Self {
             op: format!("{:?}", args.op),
+            face: format!("{:?}", args.face),
             clients: args.clients,
             size: args.size,
             seconds: args.seconds,
@@ -46,6 +50,7 @@ impl Report {
             echo_ops_per_second: compared.as_ref().map(|c| c.echo.ops_per_second()),
             echo_p50_us: compared.as_ref().map(|c| c.echo.quantile_us(0.5)),
             fdatasync_p50_us: compared.as_ref().map(|c| c.fdatasync_p50_us),
+            primitive_per_second: compared.and_then(|c| c.primitive_per_second),
         }
     }
 
@@ -53,8 +58,8 @@ impl Report {
         app.show(self, |out| {
             writeln!(
                 out,
-                "{} by {} clients, {} bytes, {} s",
-                self.op, self.clients, self.size, self.seconds
+                "{} over {} by {} clients, {} bytes, {} s",
+                self.op, self.face, self.clients, self.size, self.seconds
             )?;
             writeln!(out, "throughput  {:.0} operations/s", self.ops_per_second)?;
             writeln!(
@@ -75,6 +80,9 @@ impl Report {
             }
             if let Some(disk) = self.fdatasync_p50_us {
                 writeln!(out, "disk        4 KiB append and fdatasync p50 {disk} µs")?;
+            }
+            if let Some(primitive) = self.primitive_per_second {
+                writeln!(out, "primitive   {primitive:.0} operations/s on one processor")?;
             }
             Ok(())
         })

@@ -1,14 +1,17 @@
 //! `conclave key`: making keys, and what becomes of them.
 
 use clap::{Args, Subcommand};
-use conclave_client::{Client, Reply};
+use conclave_client::Reply;
 use conclave_proto::v1::{
-    CancelKeyDeletionRequest, CreateKeyRequest, DescribeKeyRequest, DisableKeyRequest,
-    EnableKeyRequest, KeyChange, KeyListEntry, KeyMetadata, ListKeysRequest,
-    RotateKeyOnDemandRequest, ScheduleKeyDeletionRequest,
+    CancelKeyDeletionRequest, CreateKeyRequest, DisableKeyRequest, EnableKeyRequest,
+    GetKeyTombstoneRequest, GetKeyTombstoneResponse, KeyChange, KeyListEntry, KeyMetadata,
+    ListKeysRequest, RotateKeyOnDemandRequest, ScheduleKeyDeletionRequest,
 };
 use serde_json::{Value, json};
 
+use super::key_arg::{KeyArg, by_id, described};
+use super::rotation::{self, RotationCommand};
+use super::signing::{self, Given, MacArgs, Out, PublicKeyArgs, SignArgs};
 use crate::{
     app::App,
     error::CliError,
@@ -48,6 +51,41 @@ pub(crate) enum KeyCommand {
     },
     /// Take a scheduled deletion back; the key is disabled then.
     CancelDeletion(KeyArg),
+    /// Show what became of a key that was destroyed: its id or ARN.
+    Tombstone(KeyArg),
+    /// Rotation that comes by itself.
+    #[command(subcommand)]
+    Rotation(RotationCommand),
+    /// Print the public half of a key pair.
+    PublicKey(PublicKeyArgs),
+    /// Sign up to 4096 bytes, or a hash.
+    Sign {
+        #[command(flatten)]
+        args: SignArgs,
+        #[command(flatten)]
+        to: Out,
+    },
+    /// Verify a signature.
+    Verify {
+        #[command(flatten)]
+        args: SignArgs,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Make a MAC of up to 4096 bytes.
+    Mac {
+        #[command(flatten)]
+        args: MacArgs,
+        #[command(flatten)]
+        to: Out,
+    },
+    /// Verify a MAC.
+    VerifyMac {
+        #[command(flatten)]
+        args: MacArgs,
+        #[command(flatten)]
+        given: Given,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -67,12 +105,6 @@ pub(crate) struct CreateArgs {
     /// A tag; repeat for several.
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<Pair>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyArg {
-    /// The key: its id, ARN or alias (alias/NAME).
-    key: String,
 }
 
 pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> {
@@ -129,21 +161,17 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
             let reply = app.wait("cancelling", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
+        KeyCommand::Tombstone(KeyArg { key }) => {
+            let call = client.get_key_tombstone(GetKeyTombstoneRequest { key_id: key });
+            show_tombstone(app, &app.wait("asking", call).await?)
+        }
+        KeyCommand::Rotation(command) => rotation::run(app, command).await,
+        KeyCommand::PublicKey(args) => signing::public_key(app, args).await,
+        KeyCommand::Sign { args, to } => signing::sign(app, args, to).await,
+        KeyCommand::Verify { args, given } => signing::verify(app, args, given).await,
+        KeyCommand::Mac { args, to } => signing::mac(app, args, to).await,
+        KeyCommand::VerifyMac { args, given } => signing::verify_mac(app, args, given).await,
     }
-}
-
-fn described(key_id: String) -> DescribeKeyRequest {
-    DescribeKeyRequest { key_id, ..DescribeKeyRequest::default() }
-}
-
-/// A key is changed by its id alone: the service takes no alias then, so it is asked for the key first.
-async fn by_id(app: &App, client: &Client, key: String) -> Result<String, CliError> {
-    if !key.contains("alias/") {
-        return Ok(key);
-    }
-    let reply = app.wait("asking", client.describe_key(described(key))).await?;
-    let metadata = reply.value.key_metadata.ok_or(CliError::Protocol("no key in it"))?;
-    Ok(metadata.arn)
 }
 
 async fn list(app: &App, limit: Option<u64>) -> Result<(), CliError> {
@@ -213,6 +241,29 @@ fn show_metadata(app: &App, reply: &Reply<Option<KeyMetadata>>) -> Result<(), Cl
             ("created", utc(key.creation_date_ms)),
             ("deletion", utc(key.deletion_date_ms.unwrap_or_default())),
             ("versions", key.versions.to_string()),
+        ]);
+        write!(out, "{text}")
+    })
+}
+
+fn show_tombstone(app: &App, reply: &Reply<GetKeyTombstoneResponse>) -> Result<(), CliError> {
+    let told = &reply.value;
+    let json = json!({
+        "arn": told.key_id,
+        "destroyed_ms": told.destroyed_date_ms,
+        "domain_key": told.domain_key,
+        "domain_key_retired": told.domain_key_retired,
+    });
+    app.show(&with_meta(json, reply), |out| {
+        let copies = if told.domain_key_retired {
+            "do not open any more: the domain key is retired".to_owned()
+        } else {
+            format!("open while domain key {} or older is kept", told.domain_key)
+        };
+        let text = lines([
+            ("arn", told.key_id.clone()),
+            ("destroyed", utc(told.destroyed_date_ms)),
+            ("copies", copies),
         ]);
         write!(out, "{text}")
     })

@@ -17,7 +17,7 @@ use conclave_replica::PeerNode;
 use conclave_seal::RaftId;
 use conclave_store::{GuardDigest, Kind, RecordId, Revision, View, Write};
 use prost::Message;
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::info;
 
 use crate::ceremony::dealing::{Change, Order, STEP_TIMEOUT};
@@ -89,11 +89,14 @@ pub(crate) async fn add(
         let mut client = peer::client(node, &new.name, &new.peer, None)?;
         let request = AdmitRequest { domain_id: hosted.domain_id().0.to_vec(), raft_id };
         peer::timed(STEP_TIMEOUT, client.admit(request)).await.map_err(|status| {
-            precondition(format!(
-                "{} does not let itself be admitted: {}",
-                new.name,
-                status.message()
-            ))
+            let told =
+                format!("{} does not let itself be admitted: {}", new.name, status.message());
+            // What it says itself is final; a connection that broke is not.
+            if status.code() == Code::FailedPrecondition {
+                precondition(told)
+            } else {
+                unavailable(told)
+            }
         })?;
         info!(name = new.name, raft_id, "admitted");
         joiners.push(member_record(&new.peer, raft_id, hello));
