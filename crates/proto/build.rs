@@ -1,5 +1,6 @@
 //! Compiles the protos with protox, so that no protoc is needed, and gives the messages of the service
-//! of keys the JSON form that the AWS KMS protocol has for them.
+//! of keys the JSON form that the AWS KMS protocol has for them. Makes the page of docs/api.md on the way,
+//! for `examples/reference.rs` to put there: the descriptors are at hand here.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,6 +12,13 @@ use prost_types::{
 };
 use tonic_prost_build::Builder;
 
+use crate::names::{KMS, OWN_OPERATIONS, is_date, json_name, map_entry};
+
+#[path = "build/names.rs"]
+mod names;
+#[path = "build/reference.rs"]
+mod reference;
+
 const FILES: [&str; 8] = [
     "conclave/audit/v1/audit.proto",
     "conclave/store/v1/store.proto",
@@ -21,24 +29,22 @@ const FILES: [&str; 8] = [
     "conclave/v1/cluster.proto",
     "conclave/seal/v1/seal.proto",
 ];
-/// Whose messages have a JSON form.
-const KMS: &str = "conclave/v1/kms.proto";
-/// Fields from this number on are not part of it.
-const OWN_FIELDS: i32 = 100;
-/// Nor are these operations.
-const OWN_OPERATIONS: [&str; 4] =
-    ["GetKeyTombstone", "CreatePrincipal", "ListPrincipals", "DeletePrincipal"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
+    println!("cargo:rerun-if-changed=build");
+    println!("cargo:rerun-if-changed=build.rs");
     let set = protox::compile(FILES, [root])?;
     let builder = tonic_prost_build::configure()
         .bytes(".conclave.raft.v1")
         .bytes(".conclave.store.v1.Command")
         .btree_map(".conclave.v1")
         .skip_debug(SECRET_BEARING);
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("operations.rs"), operations(&set))?;
+    let out = env::var("OUT_DIR")?;
+    let out = Path::new(&out);
+    fs::write(out.join("operations.rs"), operations(&set))?;
+    fs::write(out.join("api.md"), reference::page(&set))?;
     json(builder, &set).compile_fds(set)?;
     Ok(())
 }
@@ -103,17 +109,11 @@ fn json(mut builder: Builder, set: &FileDescriptorSet) -> Builder {
 /// as absent, what is absent is left out. Lists that are there even when empty have their JSON name
 /// written out in the proto.
 fn json_field(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
-    if field.number() >= OWN_FIELDS {
-        return "#[serde(skip)]".to_owned();
-    }
-    let mut name = field.json_name().to_owned();
-    let written_out = name.starts_with(|first: char| first.is_ascii_uppercase());
-    name[..1].make_ascii_uppercase();
+    let Some(name) = json_name(field) else { return "#[serde(skip)]".to_owned() };
+    let written_out = field.json_name() == name;
     let repeated = field.label() == Label::Repeated;
-    let is_map = message.nested_type.iter().any(|entry| {
-        field.type_name() == format!(".conclave.v1.{}.{}", message.name(), entry.name())
-    });
-    let date = field.name().ends_with("_ms");
+    let is_map = map_entry(message, field).is_some();
+    let date = is_date(field);
     let with = match (field.proto3_optional(), field.r#type()) {
         (true, _) if date => Some("optional_date"),
         (true, _) => None,

@@ -49,6 +49,7 @@ macro_rules! each {
 
 each![
     kms_request,
+    json_request,
     cluster_request,
     peer_request,
     peer_answer,

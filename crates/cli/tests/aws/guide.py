@@ -14,6 +14,11 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def rows():
+    """Every operation of the table, and how it stands."""
+    return re.findall(r"^\| (\w+) \| (offered|not yet|never) \|", DOCUMENT.read_text(), re.MULTILINE)
+
+
 def python_of_the_guide_runs():
     """Each block goes on where the one before it ended."""
     code = "".join(blocks("python"))
@@ -23,9 +28,8 @@ def python_of_the_guide_runs():
 
 
 def the_table_is_what_nodes_answer():
-    rows = re.findall(r"^\| (\w+) \| (offered|not yet|never) \|", DOCUMENT.read_text(), re.MULTILINE)
-    expect("every operation has a row", sorted(dict(rows)), sorted(operations()))
-    for operation, standing in rows:
+    expect("every operation has a row", sorted(dict(rows())), sorted(operations()))
+    for operation, standing in rows():
         answer = post("{}", f"TrentService.{operation}")
         known = answer.status == 200 or answer.json()["__type"] != "UnknownOperationException"
         expect(f"{operation} is {standing}", known, standing == "offered")

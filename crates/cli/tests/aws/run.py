@@ -5,6 +5,7 @@ import time
 
 import encryption_sdk
 import errors
+import flood
 import guide
 import harness
 import hostile
@@ -14,7 +15,7 @@ import usage
 
 began = time.monotonic()
 # The keys that the first makes are used by the others.
-for module in (keys, usage, errors, retries, hostile, encryption_sdk, guide):
+for module in (keys, usage, errors, retries, hostile, flood, encryption_sdk, guide):
     for section in module.SECTIONS:
         harness.section(section)
 seconds = time.monotonic() - began

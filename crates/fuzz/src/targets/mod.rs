@@ -6,6 +6,7 @@ use crate::Target;
 
 mod disk;
 mod export;
+mod json;
 mod raft;
 mod records;
 mod share;
@@ -15,6 +16,7 @@ mod wire;
 /// Every target.
 pub const TARGETS: &[Target] = &[
     wire::KMS_REQUEST,
+    json::JSON_REQUEST,
     wire::CLUSTER_REQUEST,
     wire::PEER_REQUEST,
     wire::PEER_ANSWER,
