@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::super::{Cluster, LONG, run, wait_for};
+use super::super::{Cluster, LONG, conclave, run, wait_for};
 
 /// Where Debian puts it; the folder between is the machine's.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
@@ -64,4 +64,53 @@ impl Cluster {
                 .map(drop)
         });
     }
+}
+
+/// Issues all certificates anew for ten years, and starts every node with a clock of its own.
+pub fn with_clocks_of_their_own(cluster: &mut Cluster) -> Vec<Clock> {
+    let (pki, names) = (cluster.pki(), cluster.names());
+    let ids: Vec<&str> = names.iter().map(String::as_str).collect();
+    ids.iter().for_each(|id| cluster.terminate(id));
+    let fresh = cluster.dir.path().join("fresh");
+    let clocks: Vec<Clock> = ids.iter().map(|id| Clock::new(cluster, id)).collect();
+    // Valid since the day before, for whoever is hours back.
+    clocks[0].set(-86_400);
+    let conclave = || {
+        let mut command = conclave();
+        command.envs(clocks[0].env());
+        command
+    };
+    let days = ["--days", "3640"];
+    let mut authority = conclave();
+    authority.args(["pki", "init", "--cluster", "dev", "--days", "3650", "--dir"]).arg(&fresh);
+    run(&mut authority);
+    for client in ["dev", "operator", "key-administrator", "key-user", "auditor"] {
+        let mut issue = conclave();
+        issue.args(["pki", "issue", "client", client, "--dir"]).arg(&fresh).args(days);
+        run(&mut issue);
+    }
+    for id in &ids {
+        let folder = cluster.dir.path().join(id);
+        let mut issue = conclave();
+        issue.args(["pki", "issue", "node", id, "--host", "127.0.0.1", "--dir"]).arg(&fresh);
+        run(issue.args(days));
+        for (from, to) in [("ca.pem", "ca.pem"), (".pem", "node.pem"), (".key", "node.key")] {
+            let from = if from == "ca.pem" { from.to_owned() } else { format!("{id}{from}") };
+            fs::copy(fresh.join(from), folder.join(to)).unwrap();
+        }
+        let config = &cluster.node(id).config;
+        let quiet = fs::read_to_string(config).unwrap();
+        let level = "\n[log]\nlevel = \"info,conclave_server=debug\"\n";
+        fs::write(config, quiet + level).unwrap();
+    }
+    for file in fs::read_dir(&fresh).unwrap() {
+        let from = file.unwrap().path();
+        fs::copy(&from, pki.join(from.file_name().unwrap())).unwrap();
+    }
+    clocks[0].set(0);
+    for (id, clock) in ids.iter().zip(&clocks) {
+        cluster.launch(id, &clock.env());
+    }
+    cluster.unseal_all(&ids);
+    clocks
 }
