@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Make and manage keys.
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
+    /// Say who may use a key, besides what follows from roles.
+    #[command(subcommand)]
+    Grant(commands::grant::GrantCommand),
     /// Encrypt up to 4096 bytes.
     Encrypt(commands::encrypt::EncryptArgs),
     /// Decrypt what `encrypt`, `re-encrypt` or `data-key` made.

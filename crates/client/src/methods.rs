@@ -59,6 +59,20 @@ unary! { kms:
     Acts schedule_key_deletion(ScheduleKeyDeletionRequest) -> ScheduleKeyDeletionResponse;
     /// Takes a planned deletion back.
     Acts cancel_key_deletion(CancelKeyDeletionRequest) -> CancelKeyDeletionResponse;
+    /// A key's policy.
+    Reads get_key_policy(GetKeyPolicyRequest) -> GetKeyPolicyResponse;
+    /// Replaces a key's policy.
+    Acts put_key_policy(PutKeyPolicyRequest) -> PutKeyPolicyResponse;
+    /// Grants somebody the use of a key.
+    Acts create_grant(CreateGrantRequest) -> CreateGrantResponse;
+    /// Lists the grants of a key, a page at a time.
+    Reads list_grants(ListGrantsRequest) -> ListGrantsResponse;
+    /// Lists the grants that somebody may retire, a page at a time.
+    Reads list_retirable_grants(ListRetirableGrantsRequest) -> ListRetirableGrantsResponse;
+    /// Ends a grant.
+    Acts retire_grant(RetireGrantRequest) -> RetireGrantResponse;
+    /// Ends a grant of a key that the caller administers.
+    Acts revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse;
     /// Decrypts a ciphertext.
     Acts decrypt(DecryptRequest) -> DecryptResponse;
     /// Encrypts a ciphertext under another key or context, inside the cluster.

@@ -35,6 +35,9 @@ actions! {
     EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations
     RotateKey DeleteExpiredKeyMaterial DestroyKey DeleteGrantsOfDestroyedKey GetKeyTombstone
 
+    GetKeyPolicy PutKeyPolicy ListKeyPolicies
+    CreateGrant ListGrants ListRetirableGrants RetireGrant RevokeGrant
+
     Encrypt Decrypt ReEncrypt
     GenerateDataKey GenerateDataKeyWithoutPlaintext
     GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext

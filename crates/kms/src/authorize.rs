@@ -4,8 +4,8 @@
 //! so its record, or its absence, is a guard of the decision already.
 
 use crate::action::Action;
-use crate::fields::Role;
-use crate::records::PrincipalRecord;
+use crate::fields::{GrantOperation, Role};
+use crate::records::{GrantRecord, PrincipalRecord};
 
 impl Action {
     /// Who may.
@@ -42,6 +42,13 @@ impl Action {
             Self::DescribeKey | Self::ListKeys | Self::GetPublicKey | Self::GetKeyLastUsage => {
                 &[KeyAdministrator, KeyUser, Auditor]
             }
+            Self::PutKeyPolicy | Self::CreateGrant | Self::RevokeGrant => &[KeyAdministrator],
+            Self::GetKeyPolicy | Self::ListKeyPolicies | Self::ListGrants => {
+                &[KeyAdministrator, Auditor]
+            }
+            Self::ListRetirableGrants => &[KeyAdministrator, KeyUser, Auditor],
+            // Of which grants is said in `may_retire`.
+            Self::RetireGrant => &[KeyAdministrator, KeyUser],
             Self::Encrypt
             | Self::Decrypt
             | Self::ReEncrypt
@@ -99,4 +106,14 @@ pub(crate) fn authorize(principal: Option<&PrincipalRecord>, action: Action) -> 
         .filter(|role| action.roles().contains(role))
         .collect();
     if by.is_empty() { Verdict::Denied { known: true } } else { Verdict::Allowed { by } }
+}
+
+/// Whether `principal`, whose ARN this is, may retire `grant`: its retiring principal may, its grantee if
+/// the grant says so, and whoever could revoke it.
+pub(crate) fn may_retire(principal: &PrincipalRecord, arn: &str, grant: &GrantRecord) -> bool {
+    let retires = grant.retiring.as_deref() == Some(arn);
+    let gives_up = grant.grantee == arn && grant.operations.contains(GrantOperation::RetireGrant);
+    let revokes =
+        matches!(authorize(Some(principal), Action::RevokeGrant), Verdict::Allowed { .. });
+    retires || gives_up || revokes
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conclave_store::{BlobDigest, RecordId};
 
-use crate::records::{AliasRecord, KeyRecord, PrincipalRecord};
+use crate::records::{AliasRecord, GrantRecord, KeyPolicyRecord, KeyRecord, PrincipalRecord};
 
 /// Most records kept. Ten thousand keys of a few versions each are a few megabytes.
 pub const CACHE_ENTRIES_MAX: usize = 10_000;
@@ -33,6 +33,8 @@ pub(crate) enum Decoded {
     Key(Arc<KeyRecord>),
     Alias(Arc<AliasRecord>),
     Principal(Arc<PrincipalRecord>),
+    KeyPolicy(Arc<KeyPolicyRecord>),
+    Grant(Arc<GrantRecord>),
 }
 
 impl Cache {

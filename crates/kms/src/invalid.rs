@@ -156,6 +156,39 @@ pub enum Invalid {
     /// A public key that is none of the key's curve.
     #[error("")]
     PublicKey,
+    /// An operation of a grant that keys of this kind do not have.
+    #[error(
+        "Grant operation {operation} is not supported for a key of usage {usage} and spec {spec}."
+    )]
+    GrantOperationOf {
+        /// The operation.
+        operation: &'static str,
+        /// What the key is for.
+        usage: &'static str,
+        /// The key's kind.
+        spec: &'static str,
+    },
+    /// An encryption context where a grant's operations have none.
+    #[error(
+        "Encryption context constraints are only valid for grants on symmetric encryption keys."
+    )]
+    GrantConstraintsOfAsymmetric,
+    /// Neither or both of two ways to name a grant.
+    #[error("Please specify either a grant token, or both key id and grant id.")]
+    GrantNamedTwice,
+    /// A text with other characters than it may have.
+    #[error(
+        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: \
+         Member must satisfy regular expression pattern: {pattern}"
+    )]
+    Pattern {
+        /// The request's member.
+        member: &'static str,
+        /// What was given, shortened.
+        value: String,
+        /// What it has to be like.
+        pattern: &'static str,
+    },
     /// An alias without its prefix.
     #[error(
         "Alias must start with the prefix \"alias/\". Please see \

@@ -31,6 +31,16 @@ impl DomainInfo {
         format!("arn:aws:kms:{}:{}:key/{id}", self.name, self.account)
     }
 
+    /// `arn:aws:iam::<account>:user/<name>`: a principal.
+    pub fn principal_arn(&self, name: &str) -> String {
+        format!("arn:aws:iam::{}:user/{name}", self.account)
+    }
+
+    /// `arn:aws:iam::<account>:root`: every principal, by its roles.
+    pub fn root_arn(&self) -> String {
+        format!("arn:aws:iam::{}:root", self.account)
+    }
+
     /// `arn:aws:kms:<domain>:<account>:alias/<name>`.
     pub fn alias_arn(&self, alias: &AliasName) -> String {
         format!("arn:aws:kms:{}:{}:{alias}", self.name, self.account)
@@ -118,6 +128,11 @@ pub(crate) enum KeyName {
 }
 
 impl KeyRef {
+    /// By its id.
+    pub(crate) fn of(key: KeyId) -> Self {
+        Self { home: None, name: KeyName::Id(key) }
+    }
+
     /// Reads any of the four forms.
     ///
     /// # Errors

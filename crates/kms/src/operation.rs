@@ -13,12 +13,14 @@ use crate::action::Action;
 use crate::administration::{Admin, ReadAudit, RotateDomainKey};
 use crate::answer::Kept;
 use crate::audit_entry::Told;
+use crate::grants::{CreateGrant, ListGrants, ListRetirableGrants, RetireGrant, RevokeGrant};
 use crate::key_ref::DomainInfo;
 use crate::keys::{
     ChangeKey, ChangeRotation, CreateKey, DescribeKey, GetKeyLastUsage, GetKeyRotationStatus,
     GetKeyTombstone, GetPublicKey, ListKeyRotations, ListKeys,
 };
 use crate::material::ToMake;
+use crate::policies::{GetKeyPolicy, ListKeyPolicies, PutKeyPolicy};
 use crate::principals::{CreatePrincipal, DeletePrincipal, ListPrincipals};
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -173,11 +175,15 @@ requests! {
         DeriveSharedSecretRequest => DeriveSharedSecret,
         EncapsulateRequest => Encapsulate,
         DecapsulateRequest => Decapsulate,
+        GetKeyPolicyRequest => GetKeyPolicy,
+        ListKeyPoliciesRequest => ListKeyPolicies,
     ;
     List:
         GetKeyLastUsageRequest => GetKeyLastUsage,
         ListKeysRequest => ListKeys,
         ListPrincipalsRequest => ListPrincipals,
+        ListGrantsRequest => ListGrants,
+        ListRetirableGrantsRequest => ListRetirableGrants,
     ;
     Change:
         CreateKeyRequest => CreateKey,
@@ -191,6 +197,10 @@ requests! {
         CreatePrincipalRequest => CreatePrincipal,
         DeletePrincipalRequest => DeletePrincipal,
         RotateDomainKeyRequest => RotateDomainKey,
+        PutKeyPolicyRequest => PutKeyPolicy,
+        CreateGrantRequest => CreateGrant,
+        RetireGrantRequest => RetireGrant,
+        RevokeGrantRequest => RevokeGrant,
     ;
 }
 

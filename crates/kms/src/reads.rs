@@ -12,15 +12,21 @@ use conclave_store::{Family, GuardDigest, Kind, LastUse, RecordId, TimeMs, View}
 use prost::Message;
 
 use crate::cache::{Cache, Decoded};
+use crate::fields::GrantId;
 use crate::key_ref::{AliasName, KeyId};
 use crate::plan::DecideError;
-use crate::records::{AliasRecord, KeyRecord, PrincipalRecord, RecordError};
+use crate::records::{
+    AliasRecord, GrantRecord, KeyPolicyRecord, KeyRecord, PrincipalRecord, RecordError,
+};
 
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
 pub(crate) type Scans = BTreeMap<Family, Option<GuardDigest>>;
+pub(crate) type Quotas = BTreeMap<Family, u32>;
 
 /// Aliases of one key, as AWS KMS bounds them.
 pub(crate) const ALIASES_MAX: usize = 50;
+/// Grants of one key, as AWS KMS bounds them.
+pub const GRANTS_MAX: u32 = 50_000;
 
 pub(crate) struct Reads<'a> {
     view: &'a dyn View,
@@ -29,6 +35,7 @@ pub(crate) struct Reads<'a> {
     account: &'a str,
     guards: Guards,
     scans: Scans,
+    fewer: Quotas,
 }
 
 impl<'a> Reads<'a> {
@@ -38,7 +45,8 @@ impl<'a> Reads<'a> {
         cache: &'a Cache,
         account: &'a str,
     ) -> Self {
-        Self { view, keyring, cache, account, guards: Guards::new(), scans: Scans::new() }
+        let (guards, scans, fewer) = Default::default();
+        Self { view, keyring, cache, account, guards, scans, fewer }
     }
 
     pub(crate) fn key(&mut self, id: KeyId) -> Result<Option<Arc<KeyRecord>>, DecideError> {
@@ -70,6 +78,28 @@ impl<'a> Reads<'a> {
         match self.decoded(record)? {
             None => Ok(None),
             Some(Decoded::Principal(principal)) if principal.name == name => Ok(Some(principal)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    /// None if the key has the default policy.
+    pub(crate) fn key_policy(
+        &mut self,
+        key: KeyId,
+    ) -> Result<Option<Arc<KeyPolicyRecord>>, DecideError> {
+        let record = key_policy_record_id(key);
+        match self.decoded(record)? {
+            None => Ok(None),
+            Some(Decoded::KeyPolicy(policy)) => Ok(Some(policy)),
+            Some(_) => Err(misplaced(record)),
+        }
+    }
+
+    pub(crate) fn grant(&mut self, id: GrantId) -> Result<Option<Arc<GrantRecord>>, DecideError> {
+        let record = grant_record_id(id);
+        match self.decoded(record)? {
+            None => Ok(None),
+            Some(Decoded::Grant(grant)) if grant.id == id => Ok(Some(grant)),
             Some(_) => Err(misplaced(record)),
         }
     }
@@ -129,6 +159,19 @@ impl<'a> Reads<'a> {
         }
     }
 
+    /// Whether a key may have one more grant. That it has room is guarded by number alone, so grants
+    /// that are made at once conflict only over the last place; that it has none, by who takes it.
+    pub(crate) fn has_room_for_grant(&mut self, key: KeyId) -> bool {
+        let family = grant_family(key);
+        let has_room = self.view.count(&family) < GRANTS_MAX;
+        if has_room {
+            self.fewer.insert(family, GRANTS_MAX);
+        } else {
+            self.scans.insert(family, self.view.scan_guard(&family));
+        }
+        has_room
+    }
+
     /// When a key was last used, as far as it is known here; not guarded, since every use changes it.
     pub(crate) fn last_use(&self, key: KeyId) -> Option<LastUse> {
         self.view.last_use(&key_record_id(key))
@@ -166,6 +209,37 @@ impl<'a> Reads<'a> {
         Ok(DomainKeyEpochs::read(self.view)?)
     }
 
+    /// Grants in order of id, of one key or of all, *not* guarded, as pages are not.
+    pub(crate) fn grants_after(
+        &self,
+        of: Option<KeyId>,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> Vec<RecordId> {
+        let after = after.map(grant_record_id);
+        match of {
+            Some(key) => self.view.family(&grant_family(key), after.as_ref(), limit),
+            None => self.view.list(Kind::Grant, after.as_ref(), limit),
+        }
+    }
+
+    /// A grant off a page, not guarded, as the page is not; nor kept: there may be so many that nothing
+    /// else would be left in the cache.
+    pub(crate) fn listed_grant(
+        &self,
+        record: RecordId,
+    ) -> Result<Option<Arc<GrantRecord>>, DecideError> {
+        let Some(digest) = self.view.digest(&record) else { return Ok(None) };
+        let decoded = match self.cache.get(&record, &digest) {
+            Some(decoded) => decoded,
+            None => self.open(record)?,
+        };
+        match decoded {
+            Decoded::Grant(grant) => Ok(Some(grant)),
+            _ => Err(misplaced(record)),
+        }
+    }
+
     /// The applied index that the view contains.
     pub(crate) fn read_index(&self) -> u64 {
         self.view.applied().0
@@ -191,8 +265,8 @@ impl<'a> Reads<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_guards(self) -> (Guards, Scans) {
-        (self.guards, self.scans)
+    pub(crate) fn into_guards(self) -> (Guards, Scans, Quotas) {
+        (self.guards, self.scans, self.fewer)
     }
 
     /// What is read too seldom to be kept decoded.
@@ -222,6 +296,12 @@ impl<'a> Reads<'a> {
         if let Some(decoded) = self.cache.get(&record, &digest) {
             return Ok(Some((digest.guard(), decoded)));
         }
+        let decoded = self.open(record)?;
+        self.cache.put(record, digest, decoded.clone());
+        Ok(Some((digest.guard(), decoded)))
+    }
+
+    fn open(&self, record: RecordId) -> Result<Decoded, DecideError> {
         let Some(blob) = self.view.blob(&record)? else {
             return Err(DecideError::Vanished { record });
         };
@@ -231,11 +311,13 @@ impl<'a> Reads<'a> {
             Kind::Alias => {
                 AliasRecord::decode(&opened).map(|alias| Decoded::Alias(Arc::new(alias)))
             }
+            Kind::KeyPolicy => {
+                KeyPolicyRecord::decode(&opened).map(|it| Decoded::KeyPolicy(Arc::new(it)))
+            }
+            Kind::Grant => GrantRecord::decode(&opened).map(|it| Decoded::Grant(Arc::new(it))),
             _ => PrincipalRecord::decode(&opened).map(|name| Decoded::Principal(Arc::new(name))),
         };
-        let decoded = decoded.map_err(|source| DecideError::Record { record, source })?;
-        self.cache.put(record, digest, decoded.clone());
-        Ok(Some((digest.guard(), decoded)))
+        decoded.map_err(|source| DecideError::Record { record, source })
     }
 }
 
@@ -256,6 +338,18 @@ fn key_id(record: RecordId, bytes: &[u8]) -> Result<KeyId, DecideError> {
 pub(crate) fn due_record_id(at_ms: u64, id: KeyId) -> RecordId {
     let [a, b, c, d, e, f, g, h, ..] = *id.bytes();
     RecordId::due(TimeMs(at_ms), [a, b, c, d, e, f, g, h])
+}
+
+pub(crate) fn key_policy_record_id(key: KeyId) -> RecordId {
+    RecordId::new(Kind::KeyPolicy, *key.bytes())
+}
+
+pub(crate) fn grant_record_id(id: GrantId) -> RecordId {
+    RecordId::new(Kind::Grant, *id.bytes())
+}
+
+fn grant_family(key: KeyId) -> Family {
+    Family::new(key_record_id(key), Kind::Grant)
 }
 
 fn misplaced(record: RecordId) -> DecideError {

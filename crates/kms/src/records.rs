@@ -1,8 +1,12 @@
-//! The records that decisions read and write, decoded: keys, aliases, principals.
+//! The records that decisions read and write, decoded: keys, aliases, principals here, key policies and
+//! grants in files of their own.
 //!
 //! Key material lives in zeroizing types as soon as it is decoded, and what prost made of it on the
 //! way is wiped. A record that opened but does not decode is damage or a newer version's work,
 //! so it is an error of ours and never a refusal.
+
+mod grant;
+mod key_policy;
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,6 +19,9 @@ use crate::fields::{PrincipalName, Role, Roles};
 use crate::key_ref::KeyId;
 use crate::material::{Material, MaterialId, Pair};
 use crate::spec::{KeySpec, KeyUsage};
+
+pub(crate) use grant::GrantRecord;
+pub(crate) use key_policy::KeyPolicyRecord;
 
 /// A key with its backing keys.
 #[derive(Debug)]
@@ -403,7 +410,7 @@ pub fn encode_principal(name: &PrincipalName, roles: &Roles, created_ms: u64) ->
     record::Principal { name: name.as_str().to_owned(), roles, created_ms }.encode_to_vec()
 }
 
-fn key_id(bytes: &[u8]) -> Result<KeyId, RecordError> {
+pub(crate) fn key_id(bytes: &[u8]) -> Result<KeyId, RecordError> {
     bytes.try_into().map(KeyId::new).map_err(|_| RecordError::Id)
 }
 
@@ -439,6 +446,15 @@ pub enum RecordError {
     State {
         /// As stored.
         found: i32,
+    },
+    /// A newer version's kind of policy.
+    #[error("the key policy is none: {0}")]
+    KeyPolicy(#[from] conclave_policy::PolicyError),
+    /// A newer version's kind of grant.
+    #[error("grant operation {found} is unknown to this version")]
+    GrantOperation {
+        /// As stored.
+        found: String,
     },
     /// A newer version's role.
     #[error("role {found} is unknown to this version")]

@@ -4,6 +4,7 @@
 //! Each is mapped to its exception here, and here only; what an exception becomes is in
 //! `exception.rs`.
 
+use conclave_policy::PolicyError;
 use conclave_proto::audit;
 
 use crate::action::Action;
@@ -158,6 +159,49 @@ pub enum Refusal {
         /// As the subject of a sentence.
         what: String,
     },
+    /// The key policy breaks a rule.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Whoever gives the key this policy could not give it another.
+    #[error("The new key policy will not allow you to update the key policy in the future.")]
+    PolicyLockout,
+    /// Keys have one policy, which is called default.
+    #[error("No such policy exists: a key's one policy is called 'default'")]
+    UnknownPolicy,
+    /// Not the name or ARN of a principal of this domain.
+    #[error(
+        "ARN does not refer to a valid principal: '{given}'; give a principal's name or \
+         arn:aws:iam::ACCOUNT:user/NAME"
+    )]
+    InvalidPrincipal {
+        /// What was given, shortened.
+        given: String,
+    },
+    /// Not what CreateGrant answered.
+    #[error("The grant token is not one that CreateGrant gave")]
+    InvalidGrantToken,
+    /// Not 32 hex digits.
+    #[error("Invalid grant id '{given}'")]
+    InvalidGrantId {
+        /// What was given, shortened.
+        given: String,
+    },
+    /// No such grant, or of another key.
+    #[error("Grant '{id}' of {arn} does not exist")]
+    UnknownGrant {
+        /// The grant's id.
+        id: String,
+        /// The key's ARN.
+        arn: String,
+    },
+    /// The key has as many grants as it can have.
+    #[error("You have reached the limit of {max} grants for {arn}")]
+    GrantLimit {
+        /// The key's ARN.
+        arn: String,
+        /// How many.
+        max: u32,
+    },
     /// The signature is not that of the message, or of another key.
     #[error("")]
     InvalidSignature,
@@ -226,7 +270,16 @@ impl Refusal {
             | Self::UnknownKey { .. }
             | Self::UnknownAlias { .. }
             | Self::NotDestroyed { .. }
-            | Self::UnknownPrincipal { .. } => Exception::NotFound,
+            | Self::UnknownPrincipal { .. }
+            | Self::UnknownPolicy
+            | Self::UnknownGrant { .. } => Exception::NotFound,
+            Self::Policy(PolicyError::TooLong { .. }) | Self::GrantLimit { .. } => {
+                Exception::LimitExceeded
+            }
+            Self::Policy(_) | Self::PolicyLockout => Exception::MalformedPolicyDocument,
+            Self::InvalidPrincipal { .. } => Exception::InvalidArn,
+            Self::InvalidGrantToken => Exception::InvalidGrantToken,
+            Self::InvalidGrantId { .. } => Exception::InvalidGrantId,
             Self::AliasExists { .. } | Self::KeyExists { .. } | Self::PrincipalExists { .. } => {
                 Exception::AlreadyExists
             }

@@ -196,6 +196,11 @@ impl Keyring {
         labels::key_id(self.domain, token)
     }
 
+    /// The id of the grant that the mutation behind `token` creates, if it has no name of its own.
+    pub fn derived_grant_id(&self, token: &[u8; 32]) -> [u8; 16] {
+        labels::grant_id(self.domain, token)
+    }
+
     /// Seals what a retry of the mutation behind `token` gets, at most [`ANSWER_LEN_MAX`] bytes.
     ///
     /// # Errors

@@ -36,6 +36,7 @@
 //! | record id of a name | HMAC(index key, len·domain len·account len·kind len·name), first 16 bytes |
 //! | token | HMAC(token key, len·principal len·request-id) |
 //! | key id from a token | SHA-256(`conclave/key-id/v1` domain token), first 16 bytes, shaped as a UUID of version 4 |
+//! | grant id from a token | SHA-256(`conclave/grant-id/v1` domain token), first 16 bytes |
 //!
 //! The name HMAC begins with four bytes 0,0,0,16, which no label does, so it shares its key with a
 //! derivation safely.
@@ -194,6 +195,13 @@ pub(crate) fn key_id(domain: DomainId, token: &[u8; 32]) -> [u8; 16] {
     id.copy_from_slice(&digest[..16]);
     id[6] = (id[6] & 0x0f) | 0x40;
     id[8] = (id[8] & 0x3f) | 0x80;
+    id
+}
+
+pub(crate) fn grant_id(domain: DomainId, token: &[u8; 32]) -> [u8; 16] {
+    let digest = conclave_crypto::sha256(&[b"conclave/grant-id/v1", &domain.0, token]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
     id
 }
 

@@ -10,6 +10,7 @@ use conclave_proto::v1::{
 use serde_json::{Value, json};
 
 use super::key_arg::{KeyArg, by_id, described};
+use super::key_policy::{self, KeyPolicyCommand};
 use super::rotation::{self, RotationCommand};
 use super::signing::{self, Given, MacArgs, Out, PublicKeyArgs, SignArgs};
 use crate::{
@@ -86,6 +87,9 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         given: Given,
     },
+    /// Show or replace a key's policy.
+    #[command(subcommand)]
+    Policy(KeyPolicyCommand),
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +175,7 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
         KeyCommand::Verify { args, given } => signing::verify(app, args, given).await,
         KeyCommand::Mac { args, to } => signing::mac(app, args, to).await,
         KeyCommand::VerifyMac { args, given } => signing::verify_mac(app, args, given).await,
+        KeyCommand::Policy(command) => key_policy::run(app, command).await,
     }
 }
 

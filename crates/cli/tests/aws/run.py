@@ -6,16 +6,20 @@ import time
 import encryption_sdk
 import errors
 import flood
+import grants
 import guide
 import harness
 import hostile
 import keys
+import policies
 import retries
 import usage
 
 began = time.monotonic()
 # The keys that the first makes are used by the others.
-for module in (keys, usage, errors, retries, hostile, flood, encryption_sdk, guide):
+for module in (
+    keys, usage, errors, policies, grants, retries, hostile, flood, encryption_sdk, guide,
+):  # fmt: skip
     for section in module.SECTIONS:
         harness.section(section)
 seconds = time.monotonic() - began

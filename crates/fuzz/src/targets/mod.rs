@@ -7,6 +7,7 @@ use crate::Target;
 mod disk;
 mod export;
 mod json;
+mod policy;
 mod raft;
 mod records;
 mod share;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     text::CONFIG_TOML,
     text::CERTIFICATE,
     text::NAMES_AND_ADDRESSES,
+    policy::KEY_POLICY,
 ];
 
 /// The message, if the bytes are one; written and read again it must be the same.

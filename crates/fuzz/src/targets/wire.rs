@@ -50,7 +50,7 @@ fn kms_request(input: &[u8]) -> bool {
         }
     }
     let (which, bytes) = choose(input);
-    match which % 27 {
+    match which % 35 {
         0 => take::<v1::CreateKeyRequest>(bytes),
         1 => take::<v1::DescribeKeyRequest>(bytes),
         2 => take::<v1::ListKeysRequest>(bytes),
@@ -77,7 +77,15 @@ fn kms_request(input: &[u8]) -> bool {
         23 => take::<v1::DeriveSharedSecretRequest>(bytes),
         24 => take::<v1::EncapsulateRequest>(bytes),
         25 => take::<v1::GetKeyLastUsageRequest>(bytes),
-        _ => take::<v1::DecapsulateRequest>(bytes),
+        26 => take::<v1::DecapsulateRequest>(bytes),
+        27 => take::<v1::GetKeyPolicyRequest>(bytes),
+        28 => take::<v1::PutKeyPolicyRequest>(bytes),
+        29 => take::<v1::ListKeyPoliciesRequest>(bytes),
+        30 => take::<v1::CreateGrantRequest>(bytes),
+        31 => take::<v1::ListGrantsRequest>(bytes),
+        32 => take::<v1::ListRetirableGrantsRequest>(bytes),
+        33 => take::<v1::RetireGrantRequest>(bytes),
+        _ => take::<v1::RevokeGrantRequest>(bytes),
     }
 }
 
@@ -132,7 +140,35 @@ fn kms_requests() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     let roles = vec!["key-user".to_owned(), "auditor".to_owned()];
+    let grant_id = "0123456789abcdef0123456789abcdef".to_owned();
+    let bound = std::collections::BTreeMap::from([("tenant".to_owned(), "a".to_owned())]);
+    let grant = v1::CreateGrantRequest {
+        key_id: arn.to_owned(),
+        grantee_principal: "uma".to_owned(),
+        retiring_principal: "arn:aws:iam::000000000001:user/ada".to_owned(),
+        operations: vec!["Encrypt".to_owned(), "RetireGrant".to_owned()],
+        constraints: Some(v1::GrantConstraints {
+            encryption_context_subset: bound,
+            ..Default::default()
+        }),
+        name: "a-name".to_owned(),
+        ..Default::default()
+    };
+    let policy = v1::PutKeyPolicyRequest {
+        key_id: arn.to_owned(),
+        policy: super::policy::DOCUMENT.to_owned(),
+        ..Default::default()
+    };
+    let retire = v1::RetireGrantRequest {
+        key_id: arn.to_owned(),
+        grant_id,
+        dry_run: true,
+        ..Default::default()
+    };
     vec![
+        chosen(28, &policy.encode_to_vec()),
+        chosen(30, &grant.encode_to_vec()),
+        chosen(33, &retire.encode_to_vec()),
         chosen(0, &create.encode_to_vec()),
         chosen(
             1,

@@ -2,13 +2,18 @@
 //! nothing else afterwards; key names have `key_ref.rs` to themselves.
 
 mod bounds;
+mod grant;
+mod grant_operation;
 mod labels;
 mod numbers;
 mod payload;
+mod policy;
 mod principal;
 #[cfg(test)]
 mod tests;
 
+pub use grant::{GrantConstraints, GrantId, GrantName, GrantToken, GrantTokens};
+pub use grant_operation::{GrantOperation, GrantOperations};
 pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
 pub(crate) use numbers::after_days;
 pub use numbers::{
@@ -16,7 +21,7 @@ pub use numbers::{
 };
 pub use payload::{
     CIPHERTEXT_BYTES_MAX, CONTEXT_BYTES_MAX, CONTEXT_NAME_BYTES_MAX, CONTEXT_PAIRS_MAX,
-    CiphertextBlob, EncryptionContext, GrantTokens, PLAINTEXT_BYTES_MAX, Plaintext, SignedMessage,
-    Tagged,
+    CiphertextBlob, EncryptionContext, PLAINTEXT_BYTES_MAX, Plaintext, SignedMessage, Tagged,
 };
-pub use principal::{PrincipalName, RequestId, Role, Roles};
+pub use policy::{PolicyDocument, PolicyName};
+pub use principal::{PrincipalName, PrincipalRef, RequestId, Role, Roles};

@@ -84,24 +84,6 @@ impl Tagged {
     }
 }
 
-/// Grants that came too late to be known everywhere: here each is, so they are looked at and no more.
-#[derive(Debug, Clone, Copy)]
-pub struct GrantTokens;
-
-impl GrantTokens {
-    /// At most ten, of 1 to 8192 characters each.
-    ///
-    /// # Errors
-    /// [`Invalid`] out of bounds.
-    pub fn parse(tokens: &[String]) -> Result<Self, Refusal> {
-        check_len("grantTokens", tokens.len(), 0, 10, "")?;
-        for token in tokens {
-            check_len("grantTokens.member", token.len(), 1, 8192, "")?;
-        }
-        Ok(Self)
-    }
-}
-
 /// What to decrypt: 1 to 6144 bytes. Whether they are one of our ciphertexts is found out later,
 /// since saying no to that is audited.
 #[derive(Clone, PartialEq, Eq)]

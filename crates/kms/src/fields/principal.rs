@@ -1,13 +1,13 @@
 //! Who asks, in which roles, and by which id the request is known.
 
+use conclave_policy::{UserArn, is_principal_name};
 use conclave_proto::record;
 
 use crate::fields::bounds::check_len;
 use crate::invalid::Invalid;
-use crate::key_ref::shown;
+use crate::key_ref::{DomainInfo, shown};
 use crate::refusal::Refusal;
 
-const PRINCIPAL_BYTES_MAX: usize = 63;
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The name of a principal, by the rule of the certificates that carry it.
@@ -20,11 +20,7 @@ impl PrincipalName {
     /// # Errors
     /// [`Invalid::PrincipalName`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let follows_rule = text.len() <= PRINCIPAL_BYTES_MAX
-            && text.bytes().next().is_some_and(alphanumeric)
-            && text.bytes().all(|byte| alphanumeric(byte) || b"._-".contains(&byte));
-        if !follows_rule {
+        if !is_principal_name(text) {
             return Err(Invalid::PrincipalName { given: shown(text) }.into());
         }
         Ok(Self(text.to_owned()))
@@ -32,6 +28,62 @@ impl PrincipalName {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// How a request names a principal: by its name, or by its ARN, `arn:aws:iam::ACCOUNT:user/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalRef {
+    /// The ARN's; none when only the name was given.
+    account: Option<String>,
+    name: String,
+}
+
+impl PrincipalRef {
+    /// Reads either form from the request's `member`.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidPrincipal`] for anything else.
+    pub fn parse(member: &'static str, text: &str) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Err(Invalid::Missing { member }.into());
+        }
+        if is_principal_name(text) {
+            return Ok(Self { account: None, name: text.to_owned() });
+        }
+        let arn = UserArn::parse(text);
+        let arn = arn.ok_or_else(|| Refusal::InvalidPrincipal { given: shown(text) })?;
+        let account = Some(arn.account().as_str().to_owned());
+        Ok(Self { account, name: arn.name().to_owned() })
+    }
+
+    /// The same, where it may be left out.
+    pub(crate) fn parse_optional(
+        member: &'static str,
+        text: &str,
+    ) -> Result<Option<Self>, Refusal> {
+        if text.is_empty() { Ok(None) } else { Self::parse(member, text).map(Some) }
+    }
+
+    /// The one form that is kept and shown: its ARN.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidPrincipal`] for a principal of another account.
+    pub(crate) fn arn(&self, domain: &DomainInfo) -> Result<String, Refusal> {
+        match &self.account {
+            Some(account) if *account != domain.account => {
+                Err(Refusal::InvalidPrincipal { given: self.told() })
+            }
+            _ => Ok(domain.principal_arn(&self.name)),
+        }
+    }
+
+    /// As it was given.
+    pub(crate) fn told(&self) -> String {
+        match &self.account {
+            Some(account) => format!("arn:aws:iam::{account}:user/{}", self.name),
+            None => self.name.clone(),
+        }
     }
 }
 

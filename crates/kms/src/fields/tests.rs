@@ -86,3 +86,39 @@ fn roles_are_known_names() {
     }
     assert_eq!(Role::from_proto(0), None);
 }
+
+/// A kept format: callers hold tokens. Computed by another implementation.
+#[test]
+fn golden_grant_token() {
+    let token =
+        GrantToken { key: crate::key_ref::KeyId::new([0x11; 16]), grant: GrantId::new([0x22; 16]) };
+    let text = "AREREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIi";
+    assert_eq!(token.to_string(), text);
+    assert_eq!(GrantToken::parse(text).unwrap(), token);
+    for bad in ["", "AQ==", &text[1..], &text.replacen("AR", "Ah", 1), &format!("{text}AAAA")] {
+        assert_eq!(
+            told(GrantToken::parse(bad)).split(':').next(),
+            Some("InvalidGrantTokenException")
+        );
+    }
+}
+
+/// A name and its ARN are one principal, another account's is none.
+#[test]
+fn principals_have_one_form() {
+    let domain = crate::key_ref::DomainInfo { name: "eu".into(), account: "000000000001".into() };
+    let arn = "arn:aws:iam::000000000001:user/uma";
+    for given in ["uma", arn] {
+        assert_eq!(PrincipalRef::parse("p", given).unwrap().arn(&domain).unwrap(), arn);
+    }
+    let other = PrincipalRef::parse("p", "arn:aws:iam::000000000002:user/uma").unwrap();
+    assert!(other.arn(&domain).unwrap_err().reason().starts_with("InvalidArnException: "));
+    for bad in
+        ["*", "Uma", "000000000001:x", "arn:aws:iam::000000000001:root", "arn:aws:iam::1:user/a"]
+    {
+        assert!(told(PrincipalRef::parse("p", bad)).starts_with("InvalidArnException: "), "{bad}");
+    }
+    assert!(told(PrincipalRef::parse("p", "")).starts_with("ValidationException: "));
+    // Twelve digits are a name too: what a certificate could carry comes first.
+    assert!(PrincipalRef::parse("p", "000000000001").is_ok());
+}

@@ -7,13 +7,14 @@ use prost::Message;
 use crate::action::Action;
 use crate::answer::{Kept, KeptKey};
 use crate::audit_entry::Told;
-use crate::fields::{Description, Tags};
+use crate::fields::{Description, PolicyDocument, Tags};
 use crate::invalid::Invalid;
 use crate::key_ref::{AliasName, DomainInfo, KeyId};
 use crate::keys::metadata::{Shape, tags};
 use crate::material::ToMake;
 use crate::operation::{Change, Operation};
 use crate::plan::DecideError;
+use crate::policies::{put_policy, tell_policy};
 use crate::reads::key_record_id;
 use crate::records::{KeyState, StoredKey, made_here};
 use crate::refusal::Refusal;
@@ -29,6 +30,8 @@ pub(crate) struct CreateKey {
     description: Description,
     tags: Tags,
     alias: Option<AliasName>,
+    policy: Option<PolicyDocument>,
+    bypass_lockout_check: bool,
 }
 
 impl TryFrom<v1::CreateKeyRequest> for CreateKey {
@@ -63,10 +66,6 @@ impl TryFrom<v1::CreateKeyRequest> for CreateKey {
                 }
             },
         };
-        if !sent.policy.is_empty() || sent.bypass_policy_lockout_safety_check {
-            // Taken and not kept, it would be believed to restrict something.
-            return Err(not_offered("A key policy"));
-        }
         if !sent.custom_key_store_id.is_empty() || !sent.xks_key_id.is_empty() {
             return Err(not_offered("A custom key store"));
         }
@@ -74,12 +73,18 @@ impl TryFrom<v1::CreateKeyRequest> for CreateKey {
             "" => None,
             alias => Some(AliasName::parse(alias)?),
         };
+        let policy = match sent.policy {
+            none if none.is_empty() => None,
+            policy => Some(PolicyDocument::parse(policy)?),
+        };
         Ok(Self {
             shape: Shape { spec, usage, external, multi_region: sent.multi_region },
             material: ToMake::new(spec, usage),
             description: Description::parse(sent.description)?,
             tags: Tags::parse_proto(sent.tags)?,
             alias,
+            policy,
+            bypass_lockout_check: sent.bypass_policy_lockout_safety_check,
         })
     }
 }
@@ -96,6 +101,9 @@ impl Operation for CreateKey {
         told.put_given("Alias", self.alias.as_ref().map_or("", AliasName::as_str));
         told.put_given("Description", self.description.as_str());
         told.put_all("Tag.", self.tags.pairs());
+        if let Some(policy) = &self.policy {
+            tell_policy(told, policy, self.bypass_lockout_check);
+        }
     }
 
     fn slow(&self) -> Option<&ToMake> {
@@ -113,6 +121,9 @@ impl Change for CreateKey {
         }
         if let Some(alias) = &self.alias {
             create_alias(work, alias, id)?;
+        }
+        if let Some(policy) = &self.policy {
+            put_policy(work, id, policy, self.bypass_lockout_check)?;
         }
         let Shape { spec, usage, external, multi_region } = self.shape;
         let tag = |(key, value): &(String, String)| record::Tag {

@@ -358,6 +358,33 @@ pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Re
             ..Default::default()
         },
     ];
+    let grantee = "uma".to_owned();
+    let operations = vec!["Encrypt".to_owned()];
+    let grant_id = "0123456789abcdef0123456789abcdef".to_owned();
+    add![
+        v1::GetKeyPolicyRequest { key_id: key.clone(), ..Default::default() },
+        v1::PutKeyPolicyRequest {
+            key_id: key.clone(),
+            policy: r#"{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}}"#
+                .to_owned(),
+            ..Default::default()
+        },
+        v1::ListKeyPoliciesRequest { key_id: key.clone(), ..Default::default() },
+        v1::CreateGrantRequest {
+            key_id: key.clone(),
+            grantee_principal: grantee.clone(),
+            operations,
+            ..Default::default()
+        },
+        v1::ListGrantsRequest { key_id: key.clone(), ..Default::default() },
+        v1::ListRetirableGrantsRequest { retiring_principal: grantee, ..Default::default() },
+        v1::RetireGrantRequest {
+            key_id: key.clone(),
+            grant_id: grant_id.clone(),
+            ..Default::default()
+        },
+        v1::RevokeGrantRequest { key_id: key, grant_id, ..Default::default() },
+    ];
     for export in [false, true] {
         requests.push(Request::from(ReadAudit { export, parameters: Vec::new() }));
     }

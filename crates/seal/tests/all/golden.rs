@@ -132,6 +132,8 @@ fn a_sealed_record_and_the_ids_that_derive() {
     assert_eq!(hex::encode(name.to_bytes()), NAME_ID);
     assert_eq!(hex::encode(token), TOKEN);
     assert_eq!(hex::encode(keyring.derived_key_id(&token)), KEY_ID);
+    // Computed by another implementation.
+    assert_eq!(hex::encode(keyring.derived_grant_id(&token)), GRANT_ID);
 }
 
 proptest! {
@@ -173,3 +175,4 @@ const SEALED_BLOB: &str = "080110011a2f966148a039e16e440912cac711864f49c99ad4d42
 const NAME_ID: &str = "41fe8540dec7e26cfef9f988f8c285daa1";
 const TOKEN: &str = "d9f2c2fd97c6fe6cf0d993d07ad2914e87109553dffbe69560782e8a70fed543";
 const KEY_ID: &str = "2fe732a94362405181fb573f6b9c2350";
+const GRANT_ID: &str = "3229add6cf351a1aa57333a6eff94431";
