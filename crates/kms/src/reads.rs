@@ -18,9 +18,10 @@ use crate::records::{AliasRecord, KeyRecord, PrincipalRecord, RecordError};
 
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
 pub(crate) type Scans = BTreeMap<Family, Option<GuardDigest>>;
+pub(crate) type Quotas = BTreeMap<Family, u32>;
 
 /// Aliases of one key, as AWS KMS bounds them.
-pub(crate) const ALIASES_MAX: usize = 50;
+pub const ALIASES_MAX: u32 = 50;
 
 pub(crate) struct Reads<'a> {
     view: &'a dyn View,
@@ -29,6 +30,7 @@ pub(crate) struct Reads<'a> {
     account: &'a str,
     guards: Guards,
     scans: Scans,
+    fewer: Quotas,
 }
 
 impl<'a> Reads<'a> {
@@ -38,7 +40,8 @@ impl<'a> Reads<'a> {
         cache: &'a Cache,
         account: &'a str,
     ) -> Self {
-        Self { view, keyring, cache, account, guards: Guards::new(), scans: Scans::new() }
+        let (guards, scans, fewer) = Default::default();
+        Self { view, keyring, cache, account, guards, scans, fewer }
     }
 
     pub(crate) fn key(&mut self, id: KeyId) -> Result<Option<Arc<KeyRecord>>, DecideError> {
@@ -85,15 +88,10 @@ impl<'a> Reads<'a> {
     /// The names that a key goes by, sorted. What is guarded is that these are all: an alias that points
     /// elsewhere has left them.
     pub(crate) fn aliases_of(&mut self, key: KeyId) -> Result<Vec<String>, DecideError> {
-        let family = Family::new(key_record_id(key), Kind::Alias);
-        self.scans.insert(family, self.view.scan_guard(&family));
+        let family = alias_family(key);
         let mut names = Vec::new();
-        for record in self.view.family(&family, None, ALIASES_MAX) {
-            match self.decode(record)? {
-                Some((_, Decoded::Alias(alias))) => names.push(alias.name.clone()),
-                Some(_) => return Err(misplaced(record)),
-                None => return Err(DecideError::Vanished { record }),
-            }
+        for record in self.children(family, ALIASES_MAX as usize) {
+            names.push(self.listed_alias(record)?.name.clone());
         }
         names.sort();
         Ok(names)
@@ -106,7 +104,7 @@ impl<'a> Reads<'a> {
 
     /// The first of what is listed under a record; guarded is that this is what is listed.
     pub(crate) fn children(&mut self, family: Family, limit: usize) -> Vec<RecordId> {
-        self.scans.insert(family, self.view.scan_guard(&family));
+        self.scan(family);
         self.view.family(&family, None, limit)
     }
 
@@ -129,6 +127,23 @@ impl<'a> Reads<'a> {
         }
     }
 
+    /// Whether a key may have one more alias. That it has room is guarded by number alone, so aliases
+    /// that are made at once conflict only over the last place; that it has none, by who takes it.
+    pub(crate) fn has_room_for_alias(&mut self, key: KeyId) -> bool {
+        let family = alias_family(key);
+        let has_room = self.view.count(&family) < ALIASES_MAX;
+        if has_room {
+            self.fewer.insert(family, ALIASES_MAX);
+        } else {
+            self.scan(family);
+        }
+        has_room
+    }
+
+    fn scan(&mut self, family: Family) {
+        self.scans.insert(family, self.view.scan_guard(&family));
+    }
+
     /// When a key was last used, as far as it is known here; not guarded, since every use changes it.
     pub(crate) fn last_use(&self, key: KeyId) -> Option<LastUse> {
         self.view.last_use(&key_record_id(key))
@@ -142,10 +157,26 @@ impl<'a> Reads<'a> {
         after: Option<&RecordId>,
         limit: usize,
     ) -> (Vec<RecordId>, bool) {
-        let mut page = self.view.list(kind, after, limit + 1);
-        let truncated = page.len() > limit;
-        page.truncate(limit);
-        (page, truncated)
+        cut(self.view.list(kind, after, limit + 1), limit)
+    }
+
+    /// The same, of a key's aliases.
+    pub(crate) fn page_of_aliases(
+        &self,
+        key: KeyId,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> (Vec<RecordId>, bool) {
+        cut(self.view.family(&alias_family(key), after, limit + 1), limit)
+    }
+
+    /// An alias off a page, not guarded, as the page is not.
+    pub(crate) fn listed_alias(&self, record: RecordId) -> Result<Arc<AliasRecord>, DecideError> {
+        match self.decode(record)? {
+            Some((_, Decoded::Alias(alias))) => Ok(alias),
+            Some(_) => Err(misplaced(record)),
+            None => Err(DecideError::Vanished { record }),
+        }
     }
 
     /// A principal off a page, not guarded, as the page is not.
@@ -191,8 +222,8 @@ impl<'a> Reads<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_guards(self) -> (Guards, Scans) {
-        (self.guards, self.scans)
+    pub(crate) fn into_guards(self) -> (Guards, Scans, Quotas) {
+        (self.guards, self.scans, self.fewer)
     }
 
     /// What is read too seldom to be kept decoded.
@@ -256,6 +287,17 @@ fn key_id(record: RecordId, bytes: &[u8]) -> Result<KeyId, DecideError> {
 pub(crate) fn due_record_id(at_ms: u64, id: KeyId) -> RecordId {
     let [a, b, c, d, e, f, g, h, ..] = *id.bytes();
     RecordId::due(TimeMs(at_ms), [a, b, c, d, e, f, g, h])
+}
+
+fn alias_family(key: KeyId) -> Family {
+    Family::new(key_record_id(key), Kind::Alias)
+}
+
+/// `limit` of the records of a page, which has one more if more follow.
+fn cut(mut page: Vec<RecordId>, limit: usize) -> (Vec<RecordId>, bool) {
+    let truncated = page.len() > limit;
+    page.truncate(limit);
+    (page, truncated)
 }
 
 fn misplaced(record: RecordId) -> DecideError {

@@ -256,10 +256,11 @@ impl<'a> Work<'a> {
         }
         // Checked before it is sealed: nobody could read one later that breaks the format's rules.
         let entry = new_entry(self.entry(request, verdict, reply.as_ref().err()))?;
-        let (guards, scans) = self.reads.into_guards();
+        let (guards, scans, fewer) = self.reads.into_guards();
         let body = TxnBody {
             guards,
             scans,
+            fewer,
             writes: self.writes,
             touches: self.touches,
             token,

@@ -2,6 +2,7 @@
 //! nothing else afterwards; key names have `key_ref.rs` to themselves.
 
 mod bounds;
+mod elsewhere;
 mod labels;
 mod numbers;
 mod payload;
@@ -9,7 +10,11 @@ mod principal;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
+pub(crate) use elsewhere::check_policy;
+pub use elsewhere::{KeyStoreName, RegionName};
+pub use labels::{
+    DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, TagKey, TagKeys, Tags,
+};
 pub(crate) use numbers::after_days;
 pub use numbers::{
     DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes, RotationPeriod,
