@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Make and manage keys.
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
+    /// Give keys names, and move the names from key to key.
+    #[command(subcommand)]
+    Alias(commands::alias::AliasCommand),
     /// Encrypt up to 4096 bytes.
     Encrypt(commands::encrypt::EncryptArgs),
     /// Decrypt what `encrypt`, `re-encrypt` or `data-key` made.
