@@ -50,7 +50,7 @@ fn kms_request(input: &[u8]) -> bool {
         }
     }
     let (which, bytes) = choose(input);
-    match which % 27 {
+    match which % 40 {
         0 => take::<v1::CreateKeyRequest>(bytes),
         1 => take::<v1::DescribeKeyRequest>(bytes),
         2 => take::<v1::ListKeysRequest>(bytes),
@@ -77,6 +77,19 @@ fn kms_request(input: &[u8]) -> bool {
         23 => take::<v1::DeriveSharedSecretRequest>(bytes),
         24 => take::<v1::EncapsulateRequest>(bytes),
         25 => take::<v1::GetKeyLastUsageRequest>(bytes),
+        26 => take::<v1::CreateAliasRequest>(bytes),
+        27 => take::<v1::UpdateAliasRequest>(bytes),
+        28 => take::<v1::DeleteAliasRequest>(bytes),
+        29 => take::<v1::ListAliasesRequest>(bytes),
+        30 => take::<v1::TagResourceRequest>(bytes),
+        31 => take::<v1::UntagResourceRequest>(bytes),
+        32 => take::<v1::ListResourceTagsRequest>(bytes),
+        33 => take::<v1::UpdateKeyDescriptionRequest>(bytes),
+        34 => take::<v1::ReplicateKeyRequest>(bytes),
+        35 => take::<v1::UpdatePrimaryRegionRequest>(bytes),
+        36 => take::<v1::CreateCustomKeyStoreRequest>(bytes),
+        37 => take::<v1::DescribeCustomKeyStoresRequest>(bytes),
+        38 => take::<v1::UpdateCustomKeyStoreRequest>(bytes),
         _ => take::<v1::DecapsulateRequest>(bytes),
     }
 }
@@ -132,7 +145,20 @@ fn kms_requests() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     let roles = vec!["key-user".to_owned(), "auditor".to_owned()];
+    let alias = v1::UpdateAliasRequest { alias_name: key.clone(), target_key_id: arn.to_owned() };
+    let tag = v1::TagResourceRequest { key_id: arn.to_owned(), tags: create.tags.clone() };
+    let tag_keys = vec!["team".to_owned(), "tenant".to_owned()];
+    let untag = v1::UntagResourceRequest { key_id: arn.to_owned(), tag_keys };
+    let tags_page = v1::ListResourceTagsRequest {
+        key_id: arn.to_owned(),
+        limit: Some(10),
+        marker: "7465616d".to_owned(),
+    };
     vec![
+        chosen(27, &alias.encode_to_vec()),
+        chosen(30, &tag.encode_to_vec()),
+        chosen(31, &untag.encode_to_vec()),
+        chosen(32, &tags_page.encode_to_vec()),
         chosen(0, &create.encode_to_vec()),
         chosen(
             1,
