@@ -10,12 +10,13 @@ import guide
 import harness
 import hostile
 import keys
+import names
 import retries
 import usage
 
 began = time.monotonic()
 # The keys that the first makes are used by the others.
-for module in (keys, usage, errors, retries, hostile, flood, encryption_sdk, guide):
+for module in (keys, usage, names, errors, retries, hostile, flood, encryption_sdk, guide):
     for section in module.SECTIONS:
         harness.section(section)
 seconds = time.monotonic() - began
