@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Say who may use a key, besides what follows from roles.
     #[command(subcommand)]
     Grant(commands::grant::GrantCommand),
+    /// Give keys names, and move the names from key to key.
+    #[command(subcommand)]
+    Alias(commands::alias::AliasCommand),
     /// Encrypt up to 4096 bytes.
     Encrypt(commands::encrypt::EncryptArgs),
     /// Decrypt what `encrypt`, `re-encrypt` or `data-key` made.

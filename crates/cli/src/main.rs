@@ -69,6 +69,7 @@ async fn run(app: &App, command: Command) -> Result<(), CliError> {
         Command::Status => commands::status::run(app).await,
         Command::Key(command) => commands::key::run(app, command).await,
         Command::Grant(command) => commands::grant::run(app, command).await,
+        Command::Alias(command) => commands::alias::run(app, command).await,
         Command::Encrypt(args) => commands::encrypt::run(app, args).await,
         Command::Decrypt(args) => commands::decrypt::run(app, args).await,
         Command::ReEncrypt(args) => commands::re_encrypt::run(app, args).await,

@@ -131,6 +131,79 @@ fn lists_follow_their_pages() {
     assert_eq!(ids(world.json(&["key", "list", "--limit", "1"])), ["a"]);
 }
 
+/// Aliases are moved by id, listed in the order of their names, and whatever is put on a key says which.
+#[test]
+fn names_and_labels_go_to_the_key_that_is_meant() {
+    let world = World::with_node(|call| match call.path.as_str() {
+        "/conclave.v1.Kms/DescribeKey" => {
+            let request: v1::DescribeKeyRequest = call.decode();
+            assert_eq!(request.key_id, "alias/old");
+            let key = v1::KeyMetadata { arn: "arn".to_owned(), ..Default::default() };
+            Answer::of(&v1::DescribeKeyResponse { key_metadata: Some(key) })
+        }
+        "/conclave.v1.Kms/UpdateAlias" => {
+            let request: v1::UpdateAliasRequest = call.decode();
+            assert_eq!(
+                (request.alias_name.as_str(), request.target_key_id.as_str()),
+                ("alias/a", "arn")
+            );
+            Answer::of(&v1::UpdateAliasResponse {})
+        }
+        "/conclave.v1.Kms/ListAliases" => {
+            let request: v1::ListAliasesRequest = call.decode();
+            let second = request.marker == "more";
+            let names = if second { vec!["alias/a"] } else { vec!["alias/c", "alias/b"] };
+            let entry = |name: &str| v1::AliasListEntry {
+                alias_name: name.to_owned(),
+                alias_arn: format!("arn:{name}"),
+                target_key_id: request.key_id.clone(),
+                creation_date_ms: 1,
+                last_updated_date_ms: 2,
+            };
+            Answer::of(&v1::ListAliasesResponse {
+                aliases: names.into_iter().map(entry).collect(),
+                next_marker: (!second).then(|| "more".to_owned()),
+                truncated: !second,
+                read_index: 9,
+            })
+        }
+        "/conclave.v1.Kms/TagResource" => {
+            let request: v1::TagResourceRequest = call.decode();
+            assert_eq!(
+                (request.tags[1].tag_key.as_str(), request.tags[1].tag_value.as_str()),
+                ("b", "x=y")
+            );
+            Answer::of(&v1::TagResourceResponse {})
+        }
+        "/conclave.v1.Kms/UntagResource" => {
+            let request: v1::UntagResourceRequest = call.decode();
+            assert_eq!(request.tag_keys, ["a", "b"]);
+            Answer::of(&v1::UntagResourceResponse {})
+        }
+        "/conclave.v1.Kms/UpdateKeyDescription" => {
+            let request: v1::UpdateKeyDescriptionRequest = call.decode();
+            assert_eq!(request.description, "what it is for");
+            Answer::of(&v1::UpdateKeyDescriptionResponse {})
+        }
+        other => panic!("{other}"),
+    });
+    let moved = world.json(&["alias", "update", "alias/a", "--key", "alias/old"]);
+    assert_eq!((&moved["alias"], &moved["key_id"]), (&"alias/a".into(), &"arn".into()));
+    assert_eq!(moved["revision"], "eu:42:7");
+    let listed = world.json(&["alias", "list", "--key", "k"]);
+    let names: Vec<_> =
+        listed["aliases"].as_array().unwrap().iter().map(|it| &it["alias"]).collect();
+    assert_eq!(names, ["alias/a", "alias/b", "alias/c"]);
+    assert_eq!(listed["aliases"][0]["key_id"], "k");
+    let tagged = world.json(&["key", "tag", "k", "a=1", "b=x=y"]);
+    assert_eq!(tagged["tags"][0], serde_json::json!({ "key": "a", "value": "1" }));
+    assert_eq!(world.json(&["key", "untag", "k", "a", "b"])["removed"][1], "b");
+    let described = world.json(&["key", "update-description", "k", "what it is for"]);
+    assert_eq!(described["key_id"], "k");
+    world.fails(2, &["key", "tag", "k"]);
+    world.fails(2, &["alias", "create", "alias/a"]);
+}
+
 /// A cluster whose operators hold nothing could never be opened again.
 #[test]
 fn shares_are_on_disk_before_the_founding_is_committed() {

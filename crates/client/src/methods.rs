@@ -107,6 +107,22 @@ unary! { kms:
     Acts decapsulate(DecapsulateRequest) -> DecapsulateResponse;
     /// Random bytes.
     Acts generate_random(GenerateRandomRequest) -> GenerateRandomResponse;
+    /// Gives a key a name.
+    Acts create_alias(CreateAliasRequest) -> CreateAliasResponse;
+    /// Gives a name to another key.
+    Acts update_alias(UpdateAliasRequest) -> UpdateAliasResponse;
+    /// Takes a name away.
+    Acts delete_alias(DeleteAliasRequest) -> DeleteAliasResponse;
+    /// Lists names, a page at a time.
+    Reads list_aliases(ListAliasesRequest) -> ListAliasesResponse;
+    /// Puts tags on a key.
+    Acts tag_resource(TagResourceRequest) -> TagResourceResponse;
+    /// Takes tags off a key.
+    Acts untag_resource(UntagResourceRequest) -> UntagResourceResponse;
+    /// A key's tags, a page at a time.
+    Reads list_resource_tags(ListResourceTagsRequest) -> ListResourceTagsResponse;
+    /// Describes a key anew.
+    Acts update_key_description(UpdateKeyDescriptionRequest) -> UpdateKeyDescriptionResponse;
     /// Lets a client certificate's name in, with roles.
     Acts create_principal(CreatePrincipalRequest) -> CreatePrincipalResponse;
     /// Lists principals, a page at a time.

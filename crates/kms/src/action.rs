@@ -43,6 +43,12 @@ actions! {
     GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext
     GenerateRandom
     Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate
+
+    CreateAlias UpdateAlias DeleteAlias ListAliases
+    TagResource UntagResource ListResourceTags UpdateKeyDescription
+    ReplicateKey UpdatePrimaryRegion
+    CreateCustomKeyStore DescribeCustomKeyStores ConnectCustomKeyStore DisconnectCustomKeyStore
+    UpdateCustomKeyStore DeleteCustomKeyStore
 }
 
 impl Action {

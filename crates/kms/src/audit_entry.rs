@@ -4,7 +4,7 @@ use conclave_proto::audit::Pair;
 
 use crate::ciphertext::Envelope;
 use crate::fields::EncryptionContext;
-use crate::key_ref::{DomainInfo, KeyId, KeyName, KeyRef};
+use crate::key_ref::{AliasName, DomainInfo, KeyId, KeyName, KeyRef};
 use crate::operation::Operation;
 
 /// What a request says of itself: ARNs, or names of what is not a key; parameters in any order; the
@@ -41,6 +41,12 @@ impl<'a> Told<'a> {
     /// The key that it is about, by itself.
     pub(crate) fn key_id(&mut self, id: KeyId) {
         self.resources.push(self.domain.key_arn(id));
+    }
+
+    /// The alias that is made, moved or deleted.
+    pub(crate) fn alias(&mut self, alias: &AliasName) {
+        self.resources.push(self.domain.alias_arn(alias));
+        self.put("AliasName", alias.as_str());
     }
 
     /// A key that is named beside what is asked for.

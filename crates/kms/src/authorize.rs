@@ -65,6 +65,22 @@ impl Action {
             | Self::Encapsulate
             | Self::Decapsulate => &[KeyUser],
             Self::ListAudit | Self::ExportAudit => &[Auditor],
+            Self::CreateAlias
+            | Self::UpdateAlias
+            | Self::DeleteAlias
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::UpdateKeyDescription
+            | Self::ReplicateKey
+            | Self::UpdatePrimaryRegion
+            | Self::CreateCustomKeyStore
+            | Self::ConnectCustomKeyStore
+            | Self::DisconnectCustomKeyStore
+            | Self::UpdateCustomKeyStore
+            | Self::DeleteCustomKeyStore => &[KeyAdministrator],
+            Self::ListAliases | Self::ListResourceTags | Self::DescribeCustomKeyStores => {
+                &[KeyAdministrator, KeyUser, Auditor]
+            }
         }
     }
 }

@@ -97,7 +97,12 @@ mod tests {
         let key = KeyId::new([0; 16]);
         (
             RecordId::numbered(Kind::Alias, n),
-            Decoded::Alias(Arc::new(AliasRecord { key, name: String::new() })),
+            Decoded::Alias(Arc::new(AliasRecord {
+                key,
+                name: String::new(),
+                created_ms: 0,
+                updated_ms: 0,
+            })),
         )
     }
 

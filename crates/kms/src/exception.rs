@@ -57,6 +57,8 @@ pub enum Exception {
     IncorrectKeyMaterial = 24,
     /// Another change of the key is under way.
     Conflict = 25,
+    /// The custom key store is none.
+    CustomKeyStoreNotFound = 26,
 }
 
 impl Exception {
@@ -89,6 +91,7 @@ impl Exception {
             Self::ExpiredImportToken => "ExpiredImportTokenException",
             Self::IncorrectKeyMaterial => "IncorrectKeyMaterialException",
             Self::Conflict => "ConflictException",
+            Self::CustomKeyStoreNotFound => "CustomKeyStoreNotFoundException",
         }
     }
 
@@ -113,7 +116,7 @@ impl Exception {
             | Self::InvalidImportToken
             | Self::ExpiredImportToken
             | Self::IncorrectKeyMaterial => Fault::Request,
-            Self::NotFound => Fault::Missing,
+            Self::NotFound | Self::CustomKeyStoreNotFound => Fault::Missing,
             Self::AlreadyExists => Fault::Exists,
             Self::AccessDenied => Fault::Denied,
             Self::Disabled | Self::InvalidState | Self::DryRun | Self::Conflict => Fault::State,

@@ -43,6 +43,11 @@ impl DomainInfo {
 
     /// `arn:aws:kms:<domain>:<account>:alias/<name>`.
     pub fn alias_arn(&self, alias: &AliasName) -> String {
+        self.named_arn(alias.as_str())
+    }
+
+    /// The same, of a name as it is stored.
+    pub(crate) fn named_arn(&self, alias: &str) -> String {
         format!("arn:aws:kms:{}:{}:{alias}", self.name, self.account)
     }
 }
@@ -80,11 +85,15 @@ impl fmt::Display for KeyId {
 pub struct AliasName(String);
 
 impl AliasName {
-    /// Reads the name of an alias that is to be created.
+    /// Reads the name of an alias that is to be created, moved or deleted.
     ///
     /// # Errors
-    /// [`Invalid`] for a name without the prefix, with other characters, or of AWS's own.
+    /// [`Invalid`] for none or one without the prefix; [`Refusal`] for one with other characters, or of
+    /// AWS's own.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Err(Invalid::Missing { member: "aliasName" }.into());
+        }
         if !text.starts_with(ALIAS_PREFIX) {
             return Err(Invalid::AliasPrefix.into());
         }
@@ -147,6 +156,14 @@ impl KeyRef {
 
     /// The same, where the protocol takes no alias: where a key is changed, not used.
     pub(crate) fn parse_key(text: &str) -> Result<Self, Refusal> {
+        Self::parse_key_as("keyId", text)
+    }
+
+    /// The same, in another member of the request.
+    pub(crate) fn parse_key_as(member: &'static str, text: &str) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Err(Invalid::Missing { member }.into());
+        }
         let parsed = Self::parse(text)?;
         match parsed.name {
             KeyName::Id(_) => Ok(parsed),

@@ -13,11 +13,16 @@ use crate::action::Action;
 use crate::administration::{Admin, ReadAudit, RotateDomainKey};
 use crate::answer::Kept;
 use crate::audit_entry::Told;
+use crate::custom_key_stores::{CreateCustomKeyStore, DescribeCustomKeyStores, UseCustomKeyStore};
 use crate::grants::{CreateGrant, ListGrants, ListRetirableGrants, RetireGrant, RevokeGrant};
 use crate::key_ref::DomainInfo;
 use crate::keys::{
     ChangeKey, ChangeRotation, CreateKey, DescribeKey, GetKeyLastUsage, GetKeyRotationStatus,
     GetKeyTombstone, GetPublicKey, ListKeyRotations, ListKeys,
+};
+use crate::keys::{
+    CreateAlias, DeleteAlias, ListAliases, ListResourceTags, ReplicateKey, TagResource,
+    UntagResource, UpdateAlias, UpdateKeyDescription, UpdatePrimaryRegion,
 };
 use crate::material::ToMake;
 use crate::policies::{GetKeyPolicy, ListKeyPolicies, PutKeyPolicy};
@@ -201,6 +206,28 @@ requests! {
         CreateGrantRequest => CreateGrant,
         RetireGrantRequest => RetireGrant,
         RevokeGrantRequest => RevokeGrant,
+    ;
+    Change:
+        CreateAliasRequest => CreateAlias,
+        UpdateAliasRequest => UpdateAlias,
+        DeleteAliasRequest => DeleteAlias,
+        TagResourceRequest => TagResource,
+        UntagResourceRequest => UntagResource,
+        UpdateKeyDescriptionRequest => UpdateKeyDescription,
+    ;
+    List:
+        ListAliasesRequest => ListAliases,
+    ;
+    Use:
+        ListResourceTagsRequest => ListResourceTags,
+        ReplicateKeyRequest => ReplicateKey,
+        UpdatePrimaryRegionRequest => UpdatePrimaryRegion,
+        CreateCustomKeyStoreRequest => CreateCustomKeyStore,
+        DescribeCustomKeyStoresRequest => DescribeCustomKeyStores,
+        ConnectCustomKeyStoreRequest => UseCustomKeyStore,
+        DisconnectCustomKeyStoreRequest => UseCustomKeyStore,
+        UpdateCustomKeyStoreRequest => UseCustomKeyStore,
+        DeleteCustomKeyStoreRequest => UseCustomKeyStore,
     ;
 }
 

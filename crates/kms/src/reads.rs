@@ -24,7 +24,7 @@ pub(crate) type Scans = BTreeMap<Family, Option<GuardDigest>>;
 pub(crate) type Quotas = BTreeMap<Family, u32>;
 
 /// Aliases of one key, as AWS KMS bounds them.
-pub(crate) const ALIASES_MAX: usize = 50;
+pub const ALIASES_MAX: u32 = 50;
 /// Grants of one key, as AWS KMS bounds them.
 pub const GRANTS_MAX: u32 = 50_000;
 
@@ -115,15 +115,10 @@ impl<'a> Reads<'a> {
     /// The names that a key goes by, sorted. What is guarded is that these are all: an alias that points
     /// elsewhere has left them.
     pub(crate) fn aliases_of(&mut self, key: KeyId) -> Result<Vec<String>, DecideError> {
-        let family = Family::new(key_record_id(key), Kind::Alias);
-        self.scans.insert(family, self.view.scan_guard(&family));
+        let family = alias_family(key);
         let mut names = Vec::new();
-        for record in self.view.family(&family, None, ALIASES_MAX) {
-            match self.decode(record)? {
-                Some((_, Decoded::Alias(alias))) => names.push(alias.name.clone()),
-                Some(_) => return Err(misplaced(record)),
-                None => return Err(DecideError::Vanished { record }),
-            }
+        for record in self.children(family, ALIASES_MAX as usize) {
+            names.push(self.listed_alias(record)?.name.clone());
         }
         names.sort();
         Ok(names)
@@ -136,7 +131,7 @@ impl<'a> Reads<'a> {
 
     /// The first of what is listed under a record; guarded is that this is what is listed.
     pub(crate) fn children(&mut self, family: Family, limit: usize) -> Vec<RecordId> {
-        self.scans.insert(family, self.view.scan_guard(&family));
+        self.scan(family);
         self.view.family(&family, None, limit)
     }
 
@@ -159,17 +154,30 @@ impl<'a> Reads<'a> {
         }
     }
 
-    /// Whether a key may have one more grant. That it has room is guarded by number alone, so grants
-    /// that are made at once conflict only over the last place; that it has none, by who takes it.
+    /// Whether a key may have one more alias.
+    pub(crate) fn has_room_for_alias(&mut self, key: KeyId) -> bool {
+        self.has_room(alias_family(key), ALIASES_MAX)
+    }
+
+    /// Whether it may have one more grant.
     pub(crate) fn has_room_for_grant(&mut self, key: KeyId) -> bool {
-        let family = grant_family(key);
-        let has_room = self.view.count(&family) < GRANTS_MAX;
+        self.has_room(grant_family(key), GRANTS_MAX)
+    }
+
+    /// That there is room is guarded by number alone, so what is made at once conflicts only over the
+    /// last place; that there is none, by who takes it.
+    fn has_room(&mut self, family: Family, max: u32) -> bool {
+        let has_room = self.view.count(&family) < max;
         if has_room {
-            self.fewer.insert(family, GRANTS_MAX);
+            self.fewer.insert(family, max);
         } else {
-            self.scans.insert(family, self.view.scan_guard(&family));
+            self.scan(family);
         }
         has_room
+    }
+
+    fn scan(&mut self, family: Family) {
+        self.scans.insert(family, self.view.scan_guard(&family));
     }
 
     /// When a key was last used, as far as it is known here; not guarded, since every use changes it.
@@ -185,10 +193,26 @@ impl<'a> Reads<'a> {
         after: Option<&RecordId>,
         limit: usize,
     ) -> (Vec<RecordId>, bool) {
-        let mut page = self.view.list(kind, after, limit + 1);
-        let truncated = page.len() > limit;
-        page.truncate(limit);
-        (page, truncated)
+        cut(self.view.list(kind, after, limit + 1), limit)
+    }
+
+    /// The same, of a key's aliases.
+    pub(crate) fn page_of_aliases(
+        &self,
+        key: KeyId,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> (Vec<RecordId>, bool) {
+        cut(self.view.family(&alias_family(key), after, limit + 1), limit)
+    }
+
+    /// An alias off a page, not guarded, as the page is not.
+    pub(crate) fn listed_alias(&self, record: RecordId) -> Result<Arc<AliasRecord>, DecideError> {
+        match self.decode(record)? {
+            Some((_, Decoded::Alias(alias))) => Ok(alias),
+            Some(_) => Err(misplaced(record)),
+            None => Err(DecideError::Vanished { record }),
+        }
     }
 
     /// A principal off a page, not guarded, as the page is not.
@@ -350,6 +374,17 @@ pub(crate) fn grant_record_id(id: GrantId) -> RecordId {
 
 fn grant_family(key: KeyId) -> Family {
     Family::new(key_record_id(key), Kind::Grant)
+}
+
+fn alias_family(key: KeyId) -> Family {
+    Family::new(key_record_id(key), Kind::Alias)
+}
+
+/// `limit` of the records of a page, which has one more if more follow.
+fn cut(mut page: Vec<RecordId>, limit: usize) -> (Vec<RecordId>, bool) {
+    let truncated = page.len() > limit;
+    page.truncate(limit);
+    (page, truncated)
 }
 
 fn misplaced(record: RecordId) -> DecideError {

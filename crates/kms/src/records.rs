@@ -266,14 +266,10 @@ impl KeyRecord {
 
     /// To be changed and written again.
     pub(crate) fn to_stored(&self) -> StoredKey {
-        let tag = |(key, value): &(String, String)| record::Tag {
-            key: key.clone(),
-            value: value.clone(),
-        };
         let mut stored = StoredKey::new(record::Key {
             id: self.id.bytes().to_vec(),
             description: self.description.clone(),
-            tags: self.tags.iter().map(tag).collect(),
+            tags: stored_tags(&self.tags),
             state: self.state.to_proto() as i32,
             created_ms: self.created_ms,
             deletion_ms: self.state.deletion_ms(),
@@ -358,6 +354,13 @@ impl BackingKey {
     }
 }
 
+/// Pairs of key and value, as they are stored.
+pub(crate) fn stored_tags(tags: &[(String, String)]) -> Vec<record::Tag> {
+    let tag =
+        |(key, value): &(String, String)| record::Tag { key: key.clone(), value: value.clone() };
+    tags.iter().map(tag).collect()
+}
+
 /// A version made here, as it is stored.
 pub(crate) fn made_here(material: &Material, id: KeyId, now_ms: u64) -> record::BackingKey {
     record::BackingKey {
@@ -375,12 +378,30 @@ pub(crate) struct AliasRecord {
     /// With its prefix.
     pub(crate) name: String,
     pub(crate) key: KeyId,
+    pub(crate) created_ms: u64,
+    /// When it was last pointed at another key; 0: never.
+    pub(crate) updated_ms: u64,
 }
 
 impl AliasRecord {
     pub(crate) fn decode(opened: &Secret) -> Result<Self, RecordError> {
         let stored = record::Alias::decode(opened.expose())?;
-        Ok(Self { key: key_id(&stored.key_id)?, name: stored.name })
+        Ok(Self {
+            key: key_id(&stored.key_id)?,
+            name: stored.name,
+            created_ms: stored.created_ms,
+            updated_ms: stored.updated_ms,
+        })
+    }
+
+    pub(crate) fn encode(&self) -> Secret {
+        let stored = record::Alias {
+            name: self.name.clone(),
+            key_id: self.key.bytes().to_vec(),
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+        };
+        Secret::from_vec(stored.encode_to_vec())
     }
 }
 

@@ -68,6 +68,29 @@ pub enum Refusal {
         /// The alias's ARN.
         arn: String,
     },
+    /// An alias that would change what the callers who use it do with its key.
+    #[error(
+        "Alias {alias} cannot be associated with key {key}, a key of type {new}: the key that it names \
+         now is of type {old}. Choose a key of that type, or delete the alias and create it again"
+    )]
+    AliasOfOtherType {
+        /// The alias's ARN.
+        alias: String,
+        /// The new key's ARN.
+        key: String,
+        /// Kind and usage of the new key.
+        new: String,
+        /// Of the one it names.
+        old: String,
+    },
+    /// The key has as many aliases as it can have.
+    #[error("Key {arn} has {max} aliases, the most that a key can have; delete one first")]
+    AliasLimit {
+        /// The key's ARN.
+        arn: String,
+        /// How many it can have.
+        max: u32,
+    },
     /// A late retry of a creation whose first answer is no longer kept.
     #[error("Key '{arn}' was already created by this request; describe it instead of retrying")]
     KeyExists {
@@ -152,6 +175,18 @@ pub enum Refusal {
     NotDestroyed {
         /// The key's ARN.
         arn: String,
+    },
+    /// Only such a key has replicas, or becomes one.
+    #[error("{arn} is not a multi-region primary key.")]
+    NotPrimary {
+        /// The key's ARN.
+        arn: String,
+    },
+    /// There are no custom key stores.
+    #[error("Custom key store '{given}' does not exist: there are none here")]
+    UnknownCustomKeyStore {
+        /// Its id or name, as given.
+        given: String,
     },
     /// AWS KMS has it, this service does not.
     #[error("{what} is not offered here, see docs/aws-compatibility.md")]
@@ -261,7 +296,7 @@ impl Refusal {
     /// The exception that AWS KMS would raise.
     pub fn exception(&self) -> Exception {
         match self {
-            Self::Invalid(_) => Exception::Validation,
+            Self::Invalid(_) | Self::AliasOfOtherType { .. } => Exception::Validation,
             Self::Tags(_) => Exception::Tag,
             Self::AliasReserved | Self::AliasCharacters => Exception::InvalidAliasName,
             Self::InvalidMarker => Exception::InvalidMarker,
@@ -291,11 +326,16 @@ impl Refusal {
             | Self::NotPendingDeletion { .. }
             | Self::NotDue { .. }
             | Self::ShareEpochPending => Exception::InvalidState,
-            Self::RotationLimit { .. } | Self::TooManyDomainKeys { .. } => Exception::LimitExceeded,
+            Self::RotationLimit { .. }
+            | Self::TooManyDomainKeys { .. }
+            | Self::AliasLimit { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
             Self::KeyUsage { .. } | Self::AlgorithmOfSpec { .. } => Exception::InvalidKeyUsage,
-            Self::NoRotation | Self::NotOffered { .. } => Exception::UnsupportedOperation,
+            Self::NoRotation | Self::NotPrimary { .. } | Self::NotOffered { .. } => {
+                Exception::UnsupportedOperation
+            }
+            Self::UnknownCustomKeyStore { .. } => Exception::CustomKeyStoreNotFound,
             Self::InvalidSignature => Exception::InvalidSignature,
             Self::InvalidMac => Exception::InvalidMac,
             Self::DryRun => Exception::DryRun,

@@ -164,6 +164,15 @@ impl KeySpec {
         }
     }
 
+    /// What an alias never moves between.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Hmac224 | Self::Hmac256 | Self::Hmac384 | Self::Hmac512 => "HMAC",
+            _ if self.is_asymmetric() => "asymmetric",
+            _ => "symmetric",
+        }
+    }
+
     /// Whether there is a public half.
     pub fn is_asymmetric(self) -> bool {
         !matches!(

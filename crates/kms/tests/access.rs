@@ -16,7 +16,7 @@ use conclave_store::{
 };
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
-const TABLE: [(&str, &str); 52] = [
+const TABLE: &[(&str, &str)] = &[
     ("AddNodes", "o"),
     ("RemoveNode", "o"),
     ("SealNode", "o"),
@@ -69,6 +69,22 @@ const TABLE: [(&str, &str); 52] = [
     ("RevokeGrant", "a"),
     ("ListAudit", "x"),
     ("ExportAudit", "x"),
+    ("CreateAlias", "a"),
+    ("UpdateAlias", "a"),
+    ("DeleteAlias", "a"),
+    ("ListAliases", "aux"),
+    ("TagResource", "a"),
+    ("UntagResource", "a"),
+    ("ListResourceTags", "aux"),
+    ("UpdateKeyDescription", "a"),
+    ("ReplicateKey", "a"),
+    ("UpdatePrimaryRegion", "a"),
+    ("CreateCustomKeyStore", "a"),
+    ("DescribeCustomKeyStores", "aux"),
+    ("ConnectCustomKeyStore", "a"),
+    ("DisconnectCustomKeyStore", "a"),
+    ("UpdateCustomKeyStore", "a"),
+    ("DeleteCustomKeyStore", "a"),
 ];
 
 const NO_KEY: &str = "01234567-89ab-4def-8123-456789abcdef";

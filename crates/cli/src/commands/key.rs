@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::key_arg::{KeyArg, by_id, described};
 use super::key_policy::{self, KeyPolicyCommand};
+use super::labels;
 use super::rotation::{self, RotationCommand};
 use super::signing::{self, Given, MacArgs, Out, PublicKeyArgs, SignArgs};
 use crate::{
@@ -90,6 +91,32 @@ pub(crate) enum KeyCommand {
     /// Show or replace a key's policy.
     #[command(subcommand)]
     Policy(KeyPolicyCommand),
+    /// Put tags on a key, or change their values.
+    Tag {
+        #[command(flatten)]
+        key: KeyArg,
+        /// The tags.
+        #[arg(value_name = "NAME=VALUE", required = true)]
+        tags: Vec<Pair>,
+    },
+    /// Take tags off a key.
+    Untag {
+        #[command(flatten)]
+        key: KeyArg,
+        /// The tags' names.
+        #[arg(value_name = "NAME", required = true)]
+        tags: Vec<String>,
+    },
+    /// List a key's tags.
+    Tags(KeyArg),
+    /// Say what a key is for, for people.
+    UpdateDescription {
+        #[command(flatten)]
+        key: KeyArg,
+        /// What it is for; nothing takes the old description away.
+        #[arg(value_name = "TEXT")]
+        description: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +203,22 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
         KeyCommand::Mac { args, to } => signing::mac(app, args, to).await,
         KeyCommand::VerifyMac { args, given } => signing::verify_mac(app, args, given).await,
         KeyCommand::Policy(command) => key_policy::run(app, command).await,
+        KeyCommand::Tag { key: KeyArg { key }, tags } => {
+            let key_id = by_id(app, &client, key).await?;
+            labels::tag(app, &client, key_id, tags).await
+        }
+        KeyCommand::Untag { key: KeyArg { key }, tags } => {
+            let key_id = by_id(app, &client, key).await?;
+            labels::untag(app, &client, key_id, tags).await
+        }
+        KeyCommand::Tags(KeyArg { key }) => {
+            let key_id = by_id(app, &client, key).await?;
+            labels::list(app, &client, key_id).await
+        }
+        KeyCommand::UpdateDescription { key: KeyArg { key }, description } => {
+            let key_id = by_id(app, &client, key).await?;
+            labels::describe_as(app, &client, key_id, description).await
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file each; a group of commands shares one.
 
+pub(crate) mod alias;
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod data_key;
@@ -9,6 +10,7 @@ pub(crate) mod grant;
 pub(crate) mod key;
 mod key_arg;
 mod key_policy;
+pub(crate) mod labels;
 pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod pki;

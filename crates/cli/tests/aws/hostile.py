@@ -41,7 +41,7 @@ def targets_that_are_none():
     for target in (
         None, "", "ListKeys", "TrentService", "TrentService.", "TrentService.Nothing",
         "trentservice.listkeys", "TrentService.ListKeys.ListKeys", "DynamoDB_20120810.ListTables",
-        "TrentService.ListKeys ", "TrentService.CreateCustomKeyStore", "x" * 4000, "\xff\xfe",
+        "TrentService.ListKeys ", "TrentService.CreateKeyStore", "x" * 4000, "\xff\xfe",
     ):  # fmt: skip
         if target == "TrentService.ListKeys ":
             continue  # HTTP has no trailing blanks.

@@ -170,7 +170,7 @@ def rotation_keeps_what_was_encrypted():
 
 
 def an_alias_of_the_command_line_names_the_key():
-    """Aliases are made by `conclave key create` so far; used they are in this protocol too."""
+    """What the one face makes the other knows."""
     command = ["conclave", "key", "create", "--alias", "alias/aws-clients"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:alias/aws-clients"

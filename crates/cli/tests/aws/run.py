@@ -11,6 +11,7 @@ import guide
 import harness
 import hostile
 import keys
+import names
 import policies
 import retries
 import usage
@@ -18,7 +19,7 @@ import usage
 began = time.monotonic()
 # The keys that the first makes are used by the others.
 for module in (
-    keys, usage, errors, policies, grants, retries, hostile, flood, encryption_sdk, guide,
+    keys, usage, names, errors, policies, grants, retries, hostile, flood, encryption_sdk, guide,
 ):  # fmt: skip
     for section in module.SECTIONS:
         harness.section(section)

@@ -49,44 +49,26 @@ fn kms_request(input: &[u8]) -> bool {
             }
         }
     }
-    let (which, bytes) = choose(input);
-    match which % 35 {
-        0 => take::<v1::CreateKeyRequest>(bytes),
-        1 => take::<v1::DescribeKeyRequest>(bytes),
-        2 => take::<v1::ListKeysRequest>(bytes),
-        3 => take::<v1::EnableKeyRequest>(bytes),
-        4 => take::<v1::RotateKeyOnDemandRequest>(bytes),
-        5 => take::<v1::ScheduleKeyDeletionRequest>(bytes),
-        6 => take::<v1::CancelKeyDeletionRequest>(bytes),
-        7 => take::<v1::EncryptRequest>(bytes),
-        8 => take::<v1::DecryptRequest>(bytes),
-        9 => take::<v1::ReEncryptRequest>(bytes),
-        10 => take::<v1::GenerateDataKeyRequest>(bytes),
-        11 => take::<v1::GenerateDataKeyWithoutPlaintextRequest>(bytes),
-        12 => take::<v1::GenerateRandomRequest>(bytes),
-        13 => take::<v1::CreatePrincipalRequest>(bytes),
-        14 => take::<v1::ListPrincipalsRequest>(bytes),
-        15 => take::<v1::DeletePrincipalRequest>(bytes),
-        16 => take::<v1::GetPublicKeyRequest>(bytes),
-        17 => take::<v1::GenerateDataKeyPairRequest>(bytes),
-        18 => take::<v1::GenerateDataKeyPairWithoutPlaintextRequest>(bytes),
-        19 => take::<v1::SignRequest>(bytes),
-        20 => take::<v1::VerifyRequest>(bytes),
-        21 => take::<v1::GenerateMacRequest>(bytes),
-        22 => take::<v1::VerifyMacRequest>(bytes),
-        23 => take::<v1::DeriveSharedSecretRequest>(bytes),
-        24 => take::<v1::EncapsulateRequest>(bytes),
-        25 => take::<v1::GetKeyLastUsageRequest>(bytes),
-        26 => take::<v1::DecapsulateRequest>(bytes),
-        27 => take::<v1::GetKeyPolicyRequest>(bytes),
-        28 => take::<v1::PutKeyPolicyRequest>(bytes),
-        29 => take::<v1::ListKeyPoliciesRequest>(bytes),
-        30 => take::<v1::CreateGrantRequest>(bytes),
-        31 => take::<v1::ListGrantsRequest>(bytes),
-        32 => take::<v1::ListRetirableGrantsRequest>(bytes),
-        33 => take::<v1::RetireGrantRequest>(bytes),
-        _ => take::<v1::RevokeGrantRequest>(bytes),
+    macro_rules! by_operation {
+        ($($name:ident $method:ident $request:ident $response:ident;)*) => {
+            &[$(take::<v1::$request>),*]
+        };
     }
+    let takers: &[fn(&[u8]) -> bool] = conclave_proto::operations!(by_operation);
+    let (which, bytes) = choose(input);
+    takers[usize::from(which) % takers.len()](bytes)
+}
+
+/// A request as the input of [`kms_request`].
+fn asking(operation: &str, request: &impl Message) -> Vec<u8> {
+    macro_rules! names {
+        ($($name:ident $method:ident $request:ident $response:ident;)*) => {
+            &[$(stringify!($name)),*]
+        };
+    }
+    let names: &[&str] = conclave_proto::operations!(names);
+    let number = names.iter().position(|name| *name == operation).expect("an operation's name");
+    chosen(u8::try_from(number).expect("fewer than 256 operations"), &request.encode_to_vec())
 }
 
 fn kms_requests() -> Vec<Vec<u8>> {
@@ -165,37 +147,41 @@ fn kms_requests() -> Vec<Vec<u8>> {
         dry_run: true,
         ..Default::default()
     };
+    let alias = v1::UpdateAliasRequest { alias_name: key.clone(), target_key_id: arn.to_owned() };
+    let tag = v1::TagResourceRequest { key_id: arn.to_owned(), tags: create.tags.clone() };
+    let tag_keys = vec!["team".to_owned(), "tenant".to_owned()];
+    let untag = v1::UntagResourceRequest { key_id: arn.to_owned(), tag_keys };
+    let tags_page = v1::ListResourceTagsRequest {
+        key_id: arn.to_owned(),
+        limit: Some(10),
+        marker: "7465616d".to_owned(),
+    };
+    let describe = v1::DescribeKeyRequest { key_id: arn.to_owned(), ..Default::default() };
+    let list = v1::ListKeysRequest { limit: Some(10), ..Default::default() };
+    let deletion =
+        v1::ScheduleKeyDeletionRequest { key_id: arn.to_owned(), pending_window_in_days: Some(7) };
+    let random = v1::GenerateRandomRequest { number_of_bytes: Some(32), ..Default::default() };
+    let principal = v1::CreatePrincipalRequest { name: "bob".to_owned(), roles };
     vec![
-        chosen(28, &policy.encode_to_vec()),
-        chosen(30, &grant.encode_to_vec()),
-        chosen(33, &retire.encode_to_vec()),
-        chosen(0, &create.encode_to_vec()),
-        chosen(
-            1,
-            &v1::DescribeKeyRequest { key_id: arn.to_owned(), ..Default::default() }
-                .encode_to_vec(),
-        ),
-        chosen(2, &v1::ListKeysRequest { limit: Some(10), ..Default::default() }.encode_to_vec()),
-        chosen(
-            5,
-            &v1::ScheduleKeyDeletionRequest {
-                key_id: arn.to_owned(),
-                pending_window_in_days: Some(7),
-            }
-            .encode_to_vec(),
-        ),
-        chosen(7, &encrypt.encode_to_vec()),
-        chosen(8, &decrypt.encode_to_vec()),
-        chosen(9, &again.encode_to_vec()),
-        chosen(10, &data_key.encode_to_vec()),
-        chosen(
-            12,
-            &v1::GenerateRandomRequest { number_of_bytes: Some(32), ..Default::default() }
-                .encode_to_vec(),
-        ),
-        chosen(19, &sign.encode_to_vec()),
-        chosen(22, &mac.encode_to_vec()),
-        chosen(13, &v1::CreatePrincipalRequest { name: "bob".to_owned(), roles }.encode_to_vec()),
+        asking("PutKeyPolicy", &policy),
+        asking("CreateGrant", &grant),
+        asking("RetireGrant", &retire),
+        asking("UpdateAlias", &alias),
+        asking("TagResource", &tag),
+        asking("UntagResource", &untag),
+        asking("ListResourceTags", &tags_page),
+        asking("CreateKey", &create),
+        asking("DescribeKey", &describe),
+        asking("ListKeys", &list),
+        asking("ScheduleKeyDeletion", &deletion),
+        asking("Encrypt", &encrypt),
+        asking("Decrypt", &decrypt),
+        asking("ReEncrypt", &again),
+        asking("GenerateDataKey", &data_key),
+        asking("GenerateRandom", &random),
+        asking("Sign", &sign),
+        asking("VerifyMac", &mac),
+        asking("CreatePrincipal", &principal),
     ]
 }
 

@@ -2,6 +2,7 @@
 //! nothing else afterwards; key names have `key_ref.rs` to themselves.
 
 mod bounds;
+mod elsewhere;
 mod grant;
 mod grant_operation;
 mod labels;
@@ -12,9 +13,13 @@ mod principal;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use elsewhere::check_policy;
+pub use elsewhere::{KeyStoreName, RegionName};
 pub use grant::{GrantConstraints, GrantId, GrantName, GrantToken, GrantTokens};
 pub use grant_operation::{GrantOperation, GrantOperations};
-pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
+pub use labels::{
+    DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, TagKey, TagKeys, Tags,
+};
 pub(crate) use numbers::after_days;
 pub use numbers::{
     DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes, RotationPeriod,

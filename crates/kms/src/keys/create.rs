@@ -1,8 +1,6 @@
 //! CreateKey.
 
-use conclave_crypto::Secret;
 use conclave_proto::{record, v1};
-use prost::Message;
 
 use crate::action::Action;
 use crate::answer::{Kept, KeptKey};
@@ -10,13 +8,13 @@ use crate::audit_entry::Told;
 use crate::fields::{Description, PolicyDocument, Tags};
 use crate::invalid::Invalid;
 use crate::key_ref::{AliasName, DomainInfo, KeyId};
+use crate::keys::alias::create_alias;
 use crate::keys::metadata::{Shape, tags};
 use crate::material::ToMake;
 use crate::operation::{Change, Operation};
 use crate::plan::DecideError;
 use crate::policies::{put_policy, tell_policy};
-use crate::reads::key_record_id;
-use crate::records::{KeyState, StoredKey, made_here};
+use crate::records::{KeyState, StoredKey, made_here, stored_tags};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::spec::{KeySpec, KeyUsage, Origin};
@@ -126,14 +124,10 @@ impl Change for CreateKey {
             put_policy(work, id, policy, self.bypass_lockout_check)?;
         }
         let Shape { spec, usage, external, multi_region } = self.shape;
-        let tag = |(key, value): &(String, String)| record::Tag {
-            key: key.clone(),
-            value: value.clone(),
-        };
         let mut key = StoredKey::new(record::Key {
             id: id.bytes().to_vec(),
             description: self.description.as_str().to_owned(),
-            tags: self.tags.pairs().iter().map(tag).collect(),
+            tags: stored_tags(self.tags.pairs()),
             created_ms: work.now_ms,
             spec: spec.to_proto() as i32,
             usage: usage.to_proto() as i32,
@@ -170,20 +164,4 @@ impl Change for CreateKey {
         });
         v1::CreateKeyResponse { key_metadata: key }.into()
     }
-}
-
-/// A name that is free.
-fn create_alias(work: &mut Work<'_>, alias: &AliasName, key: KeyId) -> Result<(), Stop> {
-    if work.reads.alias(alias)?.is_some() {
-        return Err(Refusal::AliasExists { arn: work.domain.alias_arn(alias) }.into());
-    }
-    let stored = record::Alias {
-        name: alias.as_str().to_owned(),
-        key_id: key.bytes().to_vec(),
-        created_ms: work.now_ms,
-        updated_ms: 0,
-    };
-    let record = work.reads.alias_record_id(alias);
-    work.put_under(key_record_id(key), record, &Secret::from_vec(stored.encode_to_vec()));
-    Ok(())
 }

@@ -153,7 +153,7 @@ pub(crate) fn expire(stored: &mut StoredKey, passed_ms: u64) {
 fn destroy(work: &mut Work<'_>, key: &KeyRecord, due: RecordId) -> Result<(), Stop> {
     let record = key_record_id(key.id);
     work.delete(record);
-    for (kind, limit) in [(Kind::Alias, ALIASES_MAX), (Kind::KeyPolicy, 1)] {
+    for (kind, limit) in [(Kind::Alias, ALIASES_MAX as usize), (Kind::KeyPolicy, 1)] {
         for child in work.reads.children(Family::new(record, kind), limit) {
             work.delete(child);
         }

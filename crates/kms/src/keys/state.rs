@@ -30,6 +30,14 @@ pub(crate) fn check_usable(state: KeyState, arn: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Whether what people call a key in `state`, and write on it, can be changed.
+pub(crate) fn check_labelled(state: KeyState, arn: &str) -> Result<(), Refusal> {
+    match state {
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
+        KeyState::PendingDeletion { .. } => Err(Refusal::PendingDeletion { arn: arn.to_owned() }),
+    }
+}
+
 /// The state of a key after `transition`.
 pub(crate) fn after(
     transition: Transition,
@@ -78,6 +86,7 @@ mod tests {
             let told =
                 |checked: Result<(), Refusal>| checked.err().map_or("ok".into(), |no| no.reason());
             table += &format!("{} Use: {}\n", state.name(), told(check_usable(state, "K")));
+            table += &format!("{} Label: {}\n", state.name(), told(check_labelled(state, "K")));
             for transition in transitions {
                 let changed = after(transition, state, 0, "K");
                 let told = changed.map_or_else(|no| no.reason(), |to| to.name().to_owned());
@@ -88,24 +97,28 @@ mod tests {
             table,
             "\
 Enabled Use: ok
+Enabled Label: ok
 Enabled Enable: Enabled
 Enabled Disable: Disabled
 Enabled Rotate: Enabled
 Enabled ScheduleDeletion(Days(7)): PendingDeletion
 Enabled CancelDeletion: KMSInvalidStateException: K is not pending deletion.
 Disabled Use: DisabledException: K is disabled.
+Disabled Label: ok
 Disabled Enable: Enabled
 Disabled Disable: Disabled
 Disabled Rotate: DisabledException: K is disabled.
 Disabled ScheduleDeletion(Days(7)): PendingDeletion
 Disabled CancelDeletion: KMSInvalidStateException: K is not pending deletion.
 PendingDeletion Use: KMSInvalidStateException: K is pending deletion.
+PendingDeletion Label: KMSInvalidStateException: K is pending deletion.
 PendingDeletion Enable: KMSInvalidStateException: K is pending deletion.
 PendingDeletion Disable: KMSInvalidStateException: K is pending deletion.
 PendingDeletion Rotate: KMSInvalidStateException: K is pending deletion.
 PendingDeletion ScheduleDeletion(Days(7)): KMSInvalidStateException: K is pending deletion.
 PendingDeletion CancelDeletion: Disabled
 PendingImport Use: KMSInvalidStateException: K is pending import.
+PendingImport Label: ok
 PendingImport Enable: KMSInvalidStateException: K is pending import.
 PendingImport Disable: KMSInvalidStateException: K is pending import.
 PendingImport Rotate: KMSInvalidStateException: K is pending import.

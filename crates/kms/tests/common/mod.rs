@@ -241,6 +241,7 @@ pub(crate) fn decrypt(ciphertext: &[u8]) -> v1::DecryptRequest {
 pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Request> {
     use conclave_kms::{Admin, AdminAction, ReadAudit};
     let key = key.to_owned();
+    let alias_name = if alias.starts_with("alias/") { alias } else { "alias/none" }.to_owned();
     let alias = alias.to_owned();
     let ciphertext = ciphertext.to_vec();
     let mut requests: Vec<Request> = Vec::new();
@@ -383,10 +384,59 @@ pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Re
             grant_id: grant_id.clone(),
             ..Default::default()
         },
-        v1::RevokeGrantRequest { key_id: key, grant_id, ..Default::default() },
+        v1::RevokeGrantRequest { key_id: key.clone(), grant_id, ..Default::default() },
     ];
+    add_names(&mut requests, &key, &alias_name);
     for export in [false, true] {
         requests.push(Request::from(ReadAudit { export, parameters: Vec::new() }));
     }
     requests
+}
+
+/// The same, of what gives keys names and labels, and of what there is elsewhere.
+fn add_names(requests: &mut Vec<Request>, key: &str, alias: &str) {
+    let (key_id, alias_name) = (key.to_owned(), alias.to_owned());
+    let store = "cks-1".to_owned();
+    macro_rules! add {
+        ($($message:expr),* $(,)?) => { $(requests.push($message.try_into().unwrap());)* };
+    }
+    add![
+        create_alias("alias/other", key),
+        update_alias(alias, key),
+        v1::DeleteAliasRequest { alias_name },
+        v1::ListAliasesRequest::default(),
+        v1::ListAliasesRequest { key_id: key_id.clone(), ..Default::default() },
+        v1::TagResourceRequest { key_id: key_id.clone(), tags: tags(&[("a", "b")]) },
+        v1::UntagResourceRequest { key_id: key_id.clone(), tag_keys: vec!["a".to_owned()] },
+        v1::ListResourceTagsRequest { key_id: key_id.clone(), ..Default::default() },
+        v1::UpdateKeyDescriptionRequest { key_id: key_id.clone(), description: "d".to_owned() },
+        v1::ReplicateKeyRequest {
+            key_id: key_id.clone(),
+            replica_region: "us".to_owned(),
+            ..Default::default()
+        },
+        v1::UpdatePrimaryRegionRequest { key_id, primary_region: "us".to_owned() },
+        v1::CreateCustomKeyStoreRequest { custom_key_store_name: "store".to_owned() },
+        v1::DescribeCustomKeyStoresRequest::default(),
+        v1::ConnectCustomKeyStoreRequest { custom_key_store_id: store.clone() },
+        v1::DisconnectCustomKeyStoreRequest { custom_key_store_id: store.clone() },
+        v1::UpdateCustomKeyStoreRequest { custom_key_store_id: store.clone() },
+        v1::DeleteCustomKeyStoreRequest { custom_key_store_id: store },
+    ];
+}
+
+pub(crate) fn create_alias(alias: &str, key: &str) -> v1::CreateAliasRequest {
+    v1::CreateAliasRequest { alias_name: alias.to_owned(), target_key_id: key.to_owned() }
+}
+
+pub(crate) fn update_alias(alias: &str, key: &str) -> v1::UpdateAliasRequest {
+    v1::UpdateAliasRequest { alias_name: alias.to_owned(), target_key_id: key.to_owned() }
+}
+
+pub(crate) fn tags(pairs: &[(&str, &str)]) -> Vec<v1::Tag> {
+    let tag = |(key, value): &(&str, &str)| v1::Tag {
+        tag_key: (*key).to_owned(),
+        tag_value: (*value).to_owned(),
+    };
+    pairs.iter().map(tag).collect()
 }
