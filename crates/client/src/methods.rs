@@ -49,6 +49,12 @@ unary! { kms:
     Acts schedule_key_deletion(ScheduleKeyDeletionRequest) -> ScheduleKeyDeletionResponse;
     /// Takes a planned deletion back.
     Acts cancel_key_deletion(CancelKeyDeletionRequest) -> CancelKeyDeletionResponse;
+    /// What to wrap key material with that is to be imported.
+    Acts get_parameters_for_import(GetParametersForImportRequest) -> GetParametersForImportResponse;
+    /// Imports key material, wrapped as its parameters say.
+    Acts import_key_material(ImportKeyMaterialRequest) -> ImportKeyMaterialResponse;
+    /// Deletes imported key material.
+    Acts delete_imported_key_material(DeleteImportedKeyMaterialRequest) -> DeleteImportedKeyMaterialResponse;
     /// Decrypts a ciphertext.
     Acts decrypt(DecryptRequest) -> DecryptResponse;
     /// Encrypts a ciphertext under another key or context, inside the cluster.

@@ -29,6 +29,9 @@ impl Action {
             | Self::ScheduleKeyDeletion
             | Self::CancelKeyDeletion
             | Self::RotateKeyOnDemand => &[KeyAdministrator],
+            Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial => &[KeyAdministrator],
             Self::DescribeKey | Self::ListKeys | Self::GetPublicKey | Self::GetKeyLastUsage => {
                 &[KeyAdministrator, KeyUser, Auditor]
             }

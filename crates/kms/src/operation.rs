@@ -13,6 +13,7 @@ use crate::action::Action;
 use crate::administration::{Admin, ReadAudit, RotateDomainKey};
 use crate::answer::Kept;
 use crate::audit_entry::Told;
+use crate::importing::{DeleteImportedKeyMaterial, GetParametersForImport, ImportKeyMaterial};
 use crate::key_ref::DomainInfo;
 use crate::keys::{ChangeKey, CreateKey, DescribeKey, GetKeyLastUsage, GetPublicKey, ListKeys};
 use crate::material::ToMake;
@@ -149,6 +150,7 @@ macro_rules! requests {
 requests! {
     Use:
         DescribeKeyRequest => DescribeKey,
+        GetParametersForImportRequest => GetParametersForImport,
         EncryptRequest => Encrypt,
         DecryptRequest => Decrypt,
         ReEncryptRequest => ReEncrypt,
@@ -178,6 +180,8 @@ requests! {
         ScheduleKeyDeletionRequest => ChangeKey,
         CancelKeyDeletionRequest => ChangeKey,
         RotateKeyOnDemandRequest => ChangeKey,
+        ImportKeyMaterialRequest => ImportKeyMaterial,
+        DeleteImportedKeyMaterialRequest => DeleteImportedKeyMaterial,
         CreatePrincipalRequest => CreatePrincipal,
         DeletePrincipalRequest => DeletePrincipal,
         RotateDomainKeyRequest => RotateDomainKey,

@@ -16,7 +16,7 @@ use conclave_store::{
 };
 
 /// The whole table, written down a second time: o operator, a key administrator, u key user, x auditor.
-const TABLE: [(&str, &str); 39] = [
+const TABLE: [(&str, &str); 42] = [
     ("AddNodes", "o"),
     ("RemoveNode", "o"),
     ("SealNode", "o"),
@@ -37,6 +37,9 @@ const TABLE: [(&str, &str); 39] = [
     ("RotateKeyOnDemand", "a"),
     ("ScheduleKeyDeletion", "a"),
     ("CancelKeyDeletion", "a"),
+    ("GetParametersForImport", "a"),
+    ("ImportKeyMaterial", "a"),
+    ("DeleteImportedKeyMaterial", "a"),
     ("Encrypt", "u"),
     ("Decrypt", "u"),
     ("ReEncrypt", "u"),

@@ -8,13 +8,14 @@ import errors
 import guide
 import harness
 import hostile
+import importing
 import keys
 import retries
 import usage
 
 began = time.monotonic()
 # The keys that the first makes are used by the others.
-for module in (keys, usage, errors, retries, hostile, encryption_sdk, guide):
+for module in (keys, usage, importing, errors, retries, hostile, encryption_sdk, guide):
     for section in module.SECTIONS:
         harness.section(section)
 seconds = time.monotonic() - began

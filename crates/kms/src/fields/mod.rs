@@ -2,6 +2,7 @@
 //! nothing else afterwards; key names have `key_ref.rs` to themselves.
 
 mod bounds;
+mod imported;
 mod labels;
 mod numbers;
 mod payload;
@@ -9,6 +10,7 @@ mod principal;
 #[cfg(test)]
 mod tests;
 
+pub use imported::{MaterialDescription, MaterialIdText};
 pub use labels::{DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, Tags};
 pub use numbers::{DataKeyBytes, DataKeySpec, Days, PageLimit, RANDOM_BYTES_MAX, RandomBytes};
 pub use payload::{

@@ -15,5 +15,6 @@ pub(crate) use create::CreateKey;
 pub(crate) use describe::DescribeKey;
 pub(crate) use last_usage::GetKeyLastUsage;
 pub(crate) use list::ListKeys;
+pub(crate) use metadata::expiration_model;
 pub(crate) use public_key::GetPublicKey;
 pub(crate) use state::check_usable;

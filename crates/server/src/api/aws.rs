@@ -169,6 +169,9 @@ operations! {
     GetPublicKey: GetPublicKeyRequest => GetPublicKeyResponse;
     GetKeyLastUsage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
     RotateKeyOnDemand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    GetParametersForImport: GetParametersForImportRequest => GetParametersForImportResponse;
+    ImportKeyMaterial: ImportKeyMaterialRequest => ImportKeyMaterialResponse;
+    DeleteImportedKeyMaterial: DeleteImportedKeyMaterialRequest => DeleteImportedKeyMaterialResponse;
     Decrypt: DecryptRequest => DecryptResponse;
     ReEncrypt: ReEncryptRequest => ReEncryptResponse;
     GenerateDataKey: GenerateDataKeyRequest => GenerateDataKeyResponse;

@@ -73,6 +73,9 @@ operations! {
     get_public_key: GetPublicKeyRequest => GetPublicKeyResponse;
     get_key_last_usage: GetKeyLastUsageRequest => GetKeyLastUsageResponse;
     rotate_key_on_demand: RotateKeyOnDemandRequest => RotateKeyOnDemandResponse;
+    get_parameters_for_import: GetParametersForImportRequest => GetParametersForImportResponse;
+    import_key_material: ImportKeyMaterialRequest => ImportKeyMaterialResponse;
+    delete_imported_key_material: DeleteImportedKeyMaterialRequest => DeleteImportedKeyMaterialResponse;
     encrypt: EncryptRequest => EncryptResponse;
     decrypt: DecryptRequest => DecryptResponse;
     re_encrypt: ReEncryptRequest => ReEncryptResponse;
