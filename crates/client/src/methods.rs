@@ -73,6 +73,12 @@ unary! { kms:
     Acts retire_grant(RetireGrantRequest) -> RetireGrantResponse;
     /// Ends a grant of a key that the caller administers.
     Acts revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse;
+    /// What to wrap key material with that is to be imported.
+    Acts get_parameters_for_import(GetParametersForImportRequest) -> GetParametersForImportResponse;
+    /// Imports key material, wrapped as its parameters say.
+    Acts import_key_material(ImportKeyMaterialRequest) -> ImportKeyMaterialResponse;
+    /// Deletes imported key material.
+    Acts delete_imported_key_material(DeleteImportedKeyMaterialRequest) -> DeleteImportedKeyMaterialResponse;
     /// Decrypts a ciphertext.
     Acts decrypt(DecryptRequest) -> DecryptResponse;
     /// Encrypts a ciphertext under another key or context, inside the cluster.

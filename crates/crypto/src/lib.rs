@@ -37,6 +37,7 @@ mod lc;
 pub mod ml_dsa;
 pub mod ml_kem;
 pub mod rsa;
+pub mod rsa_aes_wrap;
 pub mod secret;
 pub mod self_test;
 pub mod sharing;

@@ -31,6 +31,7 @@ actions! {
 
     CreateKey DescribeKey ListKeys EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion
     RotateKeyOnDemand GetPublicKey GetKeyLastUsage
+    GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial
 
     EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations
     RotateKey DeleteExpiredKeyMaterial DestroyKey DeleteGrantsOfDestroyedKey GetKeyTombstone

@@ -39,6 +39,9 @@ impl Action {
             | Self::DeleteExpiredKeyMaterial
             | Self::DestroyKey
             | Self::DeleteGrantsOfDestroyedKey => &[],
+            Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteImportedKeyMaterial => &[KeyAdministrator],
             Self::DescribeKey | Self::ListKeys | Self::GetPublicKey | Self::GetKeyLastUsage => {
                 &[KeyAdministrator, KeyUser, Auditor]
             }

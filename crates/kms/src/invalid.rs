@@ -195,6 +195,23 @@ pub enum Invalid {
          https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
     )]
     AliasPrefix,
+    /// Key material that expires, and no date.
+    #[error("A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES")]
+    NoValidTo,
+    /// A date, and key material that does not expire.
+    #[error(
+        "A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE"
+    )]
+    ValidToOfUnending,
+    /// Key material that has expired before it is there.
+    #[error("The validTo date must be in the future")]
+    ValidToPast,
+    /// Key material that expires too late.
+    #[error("The validTo date must be at most 365 days ahead")]
+    ValidToFar,
+    /// What is new has no id yet.
+    #[error("You cannot specify KeyMaterialId with ImportType NEW_KEY_MATERIAL.")]
+    IdOfNewMaterial,
     /// A name that no certificate could carry.
     #[error(
         "'{given}' is no principal name: use 1 to 63 of a-z, 0-9, '.', '_' and '-', \

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use conclave_crypto::ec::Curve;
 use conclave_crypto::hmac::{MacAlgorithm, MacKey};
+use conclave_crypto::secret::KEY_LEN;
 use conclave_crypto::{
     Entropy, GenerateError, Key, KeyError, Secret, ecdh, ecdsa, ed25519, hmac_sha256, ml_dsa,
     ml_kem, rsa, sha256,
@@ -170,6 +171,31 @@ impl Material {
         Ok(Self::Pair { pkcs8: Secret::copy_from(bytes), pair: Box::new(pair) })
     }
 
+    /// What comes from outside, in the one form that such material is stored in, so that its id does
+    /// not depend on how it was written. It has passed what new material has.
+    pub(crate) fn import(
+        spec: KeySpec,
+        usage: KeyUsage,
+        bytes: &Secret,
+    ) -> Result<Self, WrongMaterial> {
+        let expected = match family(spec) {
+            Some(Family::Symmetric) => Some(KEY_LEN),
+            Some(Family::Mac(algorithm)) => Some(algorithm.key_len()),
+            _ => None,
+        };
+        let found = bytes.len();
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(WrongMaterial::Length { spec: spec.name(), expected, found });
+        }
+        match Self::parse(spec, usage, bytes.expose())? {
+            Self::Pair { pair, .. } => {
+                pair.check()?;
+                Ok(Self::Pair { pkcs8: pair.to_pkcs8(), pair })
+            }
+            symmetric => Ok(symmetric),
+        }
+    }
+
     /// As it is stored.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
@@ -212,6 +238,19 @@ impl Material {
 }
 
 impl Pair {
+    /// Uses both halves once, to see that they belong together.
+    fn check(&self) -> Result<(), KeyError> {
+        match self {
+            Self::RsaSign(key) => key.check_pair(),
+            Self::RsaDecrypt(key) => key.check_pair(),
+            Self::Ecdsa(key) => key.check_pair(),
+            Self::Ecdh(key) => key.check_pair(),
+            Self::Ed25519(key) => key.check_pair(),
+            Self::MlDsa(key) => key.check_pair(),
+            Self::MlKem(key) => key.check_pair(),
+        }
+    }
+
     fn to_pkcs8(&self) -> Secret {
         match self {
             Self::RsaSign(key) => key.to_pkcs8(),
@@ -236,4 +275,22 @@ impl Pair {
             Self::MlKem(key) => key.public().to_spki(),
         }
     }
+}
+
+/// Why bytes from outside are no material of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongMaterial {
+    /// Too long or too short.
+    #[error("the key material has {found} bytes, that of a key of {spec} has {expected}")]
+    Length {
+        /// The kind of key.
+        spec: &'static str,
+        /// How many it has.
+        expected: usize,
+        /// How many there were.
+        found: usize,
+    },
+    /// Not a private key of the kind.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }

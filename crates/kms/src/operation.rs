@@ -15,6 +15,7 @@ use crate::answer::Kept;
 use crate::audit_entry::Told;
 use crate::custom_key_stores::{CreateCustomKeyStore, DescribeCustomKeyStores, UseCustomKeyStore};
 use crate::grants::{CreateGrant, ListGrants, ListRetirableGrants, RetireGrant, RevokeGrant};
+use crate::importing::{DeleteImportedKeyMaterial, GetParametersForImport, ImportKeyMaterial};
 use crate::key_ref::DomainInfo;
 use crate::keys::{
     ChangeKey, ChangeRotation, CreateKey, DescribeKey, GetKeyLastUsage, GetKeyRotationStatus,
@@ -164,6 +165,7 @@ requests! {
         GetKeyRotationStatusRequest => GetKeyRotationStatus,
         ListKeyRotationsRequest => ListKeyRotations,
         GetKeyTombstoneRequest => GetKeyTombstone,
+        GetParametersForImportRequest => GetParametersForImport,
         EncryptRequest => Encrypt,
         DecryptRequest => Decrypt,
         ReEncryptRequest => ReEncrypt,
@@ -199,6 +201,8 @@ requests! {
         RotateKeyOnDemandRequest => ChangeKey,
         EnableKeyRotationRequest => ChangeRotation,
         DisableKeyRotationRequest => ChangeRotation,
+        ImportKeyMaterialRequest => ImportKeyMaterial,
+        DeleteImportedKeyMaterialRequest => DeleteImportedKeyMaterial,
         CreatePrincipalRequest => CreatePrincipal,
         DeletePrincipalRequest => DeletePrincipal,
         RotateDomainKeyRequest => RotateDomainKey,

@@ -199,6 +199,12 @@ impl StoredKey {
         u32::try_from(self.backing_keys.len()).expect("rotation stops far below")
     }
 
+    /// Whether there is a version, and none lacks its material.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut versions = self.backing_keys.iter();
+        !self.backing_keys.is_empty() && versions.all(|version| !version.material.is_empty())
+    }
+
     pub(crate) fn encode(&self) -> Secret {
         Secret::from_vec(self.encode_to_vec())
     }
@@ -239,7 +245,7 @@ impl KeyRecord {
             .map(|(key, version)| BackingKey::decode(spec, usage, key, version))
             .collect::<Result<_, _>>()?;
         let pending = stored.pending.as_ref().map(|key| BackingKey::decode(spec, usage, key, 0));
-        let is_whole = backing_keys.last().is_some_and(|current| current.material.is_some());
+        let is_whole = stored.is_whole();
         if !is_whole && !stored.external {
             return Err(RecordError::BackingKeys);
         }
@@ -285,6 +291,12 @@ impl KeyRecord {
         });
         stored.was_due_ms = stored.due_ms();
         stored
+    }
+
+    /// Whether there is a version, and none lacks its material.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut versions = self.backing_keys.iter();
+        !self.backing_keys.is_empty() && versions.all(|version| version.material.is_some())
     }
 
     /// The version that encrypts and signs, if it has its material.

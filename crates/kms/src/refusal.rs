@@ -10,6 +10,7 @@ use conclave_proto::audit;
 use crate::action::Action;
 use crate::exception::{Exception, Fault, GrpcCode};
 use crate::invalid::{Invalid, InvalidTags};
+use crate::material::WrongMaterial;
 
 /// Why a request was not done. `Display` is the message for the caller, as AWS KMS words it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -188,6 +189,71 @@ pub enum Refusal {
         /// Its id or name, as given.
         given: String,
     },
+    /// Key material is imported only into keys that are made for it.
+    #[error("{arn} origin is {origin} which is not valid for this operation.")]
+    Origin {
+        /// The key's ARN.
+        arn: String,
+        /// Where its material comes from.
+        origin: &'static str,
+    },
+    /// Key material that is too long for the way it was to be wrapped.
+    #[error(
+        "Wrapping algorithm {algorithm} with wrapping key spec {wrapping_spec} has no room for key \
+         material of key spec {spec}; use RSA_AES_KEY_WRAP_SHA_256"
+    )]
+    WrappingOfSpec {
+        /// As asked for.
+        algorithm: &'static str,
+        /// As asked for.
+        wrapping_spec: &'static str,
+        /// The key's.
+        spec: &'static str,
+    },
+    /// Keys of other kinds have one material for good.
+    #[error("{member} is supported for symmetric encryption keys only; leave it out")]
+    OnlyOfSymmetric {
+        /// The request's member.
+        member: &'static str,
+    },
+    /// The import token is another key's, or was altered.
+    #[error("the import token is none of this key's; ask for new parameters for import")]
+    InvalidImportToken,
+    /// The import token is too old.
+    #[error("the import token has expired; ask for new parameters for import")]
+    ExpiredImportToken,
+    /// What was wrapped is no material of such a key.
+    #[error(transparent)]
+    WrongMaterial(#[from] WrongMaterial),
+    /// Not the material that was imported before.
+    #[error("the key material is not the one that was imported into this key before")]
+    OtherKeyMaterial,
+    /// The material was imported before.
+    #[error(
+        "the key material is associated with this key already; import it as EXISTING_KEY_MATERIAL"
+    )]
+    KnownKeyMaterial,
+    /// One new material at a time.
+    #[error(
+        "New key material (id: {new}) cannot be imported into KMS key {key}, because another key \
+         material (id: {pending}) is pending rotation."
+    )]
+    OtherMaterialPending {
+        /// The id of what was to be imported.
+        new: String,
+        /// The key's id.
+        key: String,
+        /// The id of what waits.
+        pending: String,
+    },
+    /// No material of the key has this id.
+    #[error("Key material '{id}' of key '{arn}' does not exist")]
+    UnknownKeyMaterial {
+        /// The key's ARN.
+        arn: String,
+        /// As asked for.
+        id: String,
+    },
     /// AWS KMS has it, this service does not.
     #[error("{what} is not offered here, see docs/aws-compatibility.md")]
     NotOffered {
@@ -306,6 +372,7 @@ impl Refusal {
             | Self::UnknownAlias { .. }
             | Self::NotDestroyed { .. }
             | Self::UnknownPrincipal { .. }
+            | Self::UnknownKeyMaterial { .. }
             | Self::UnknownPolicy
             | Self::UnknownGrant { .. } => Exception::NotFound,
             Self::Policy(PolicyError::TooLong { .. }) | Self::GrantLimit { .. } => {
@@ -325,16 +392,23 @@ impl Refusal {
             | Self::NothingToRotateTo { .. }
             | Self::NotPendingDeletion { .. }
             | Self::NotDue { .. }
+            | Self::OtherMaterialPending { .. }
             | Self::ShareEpochPending => Exception::InvalidState,
             Self::RotationLimit { .. }
             | Self::TooManyDomainKeys { .. }
             | Self::AliasLimit { .. } => Exception::LimitExceeded,
-            Self::InvalidCiphertext => Exception::InvalidCiphertext,
+            Self::InvalidCiphertext | Self::WrongMaterial(_) => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
             Self::KeyUsage { .. } | Self::AlgorithmOfSpec { .. } => Exception::InvalidKeyUsage,
-            Self::NoRotation | Self::NotPrimary { .. } | Self::NotOffered { .. } => {
-                Exception::UnsupportedOperation
-            }
+            Self::NoRotation
+            | Self::NotPrimary { .. }
+            | Self::NotOffered { .. }
+            | Self::Origin { .. }
+            | Self::WrappingOfSpec { .. }
+            | Self::OnlyOfSymmetric { .. } => Exception::UnsupportedOperation,
+            Self::InvalidImportToken => Exception::InvalidImportToken,
+            Self::ExpiredImportToken => Exception::ExpiredImportToken,
+            Self::OtherKeyMaterial | Self::KnownKeyMaterial => Exception::IncorrectKeyMaterial,
             Self::UnknownCustomKeyStore { .. } => Exception::CustomKeyStoreNotFound,
             Self::InvalidSignature => Exception::InvalidSignature,
             Self::InvalidMac => Exception::InvalidMac,

@@ -40,6 +40,8 @@ pub(crate) struct Work<'a> {
     writes: Vec<Write>,
     /// Keys that are used, if it comes to that.
     touches: Vec<Touch>,
+    /// The answer holds something sealed that will be opened again.
+    seals_answer: bool,
 }
 
 fn is_sealed_write(write: &Write) -> bool {
@@ -88,6 +90,7 @@ impl<'a> Work<'a> {
             resources: Vec::new(),
             writes: Vec::new(),
             touches: Vec::new(),
+            seals_answer: false,
         }
     }
 
@@ -215,6 +218,12 @@ impl<'a> Work<'a> {
         self.writes.push(Write::delete(record));
     }
 
+    /// Seals an import token for the key `id`. It goes to the caller, and comes back.
+    pub(crate) fn seal_import_token(&mut self, id: KeyId, content: &Secret) -> Vec<u8> {
+        self.seals_answer = true;
+        self.keyring.seal_import_token(id.bytes(), content, self.entropy)
+    }
+
     /// Takes over writes that a ceremony has made.
     pub(crate) fn write_all(&mut self, writes: &[Write]) {
         self.writes.extend_from_slice(writes);
@@ -239,6 +248,7 @@ impl<'a> Work<'a> {
         if reply.is_err() {
             self.writes.clear();
             self.touches.clear();
+            self.seals_answer = false;
         }
         let (token, answer) = match &request.0 {
             Asked::Use(_) | Asked::List(_) | Asked::Due(_) => (None, Vec::new()),
@@ -250,7 +260,7 @@ impl<'a> Work<'a> {
                 (Some(token), answer.seal(self.keyring, &token, self.entropy)?)
             }
         };
-        if token.is_some() || self.writes.iter().any(is_sealed_write) {
+        if token.is_some() || self.seals_answer || self.writes.iter().any(is_sealed_write) {
             // A stale keyring must not bring anything back under a domain key that is on its way out.
             self.reads.adopt(&Guards::from([self.keyring.domain_keys_guard()]))?;
         }

@@ -1,10 +1,11 @@
 //! What an open node holds: every key of its domain, and what is done with them.
 //!
 //! A keyring never changes: [`Keyring::refreshed`] makes the next one when the records it was
-//! read from have changed, and the node swaps it in. The audit side is in `entries`, reading the
-//! records in `load`, replacing the domain key in [`rotation`] and [`resealing`].
+//! read from have changed, and the node swaps it in. The audit side is in `entries`, tokens for
+//! imports in `import_token`, reading the records in `load`, replacing the domain key in [`rotation`] and [`resealing`].
 
 mod entries;
+mod import_token;
 mod load;
 pub mod resealing;
 pub mod rotation;
@@ -22,6 +23,7 @@ use conclave_store::{BlobDigest, Kind, RecordId};
 use prost::Message;
 
 pub use entries::{EntryError, OpenedEntry, seal_entry_to_intake};
+pub use import_token::ImportTokenError;
 pub use load::KeyringError;
 
 use crate::delivery::Delivery;

@@ -22,6 +22,7 @@
 //! |---|---|
 //! | record, AAD | `conclave/record/v1` domain kind id(16) format(4) |
 //! | answer of a token, AAD | `conclave/answer/v1` domain domain-key-epoch(4) token(32) |
+//! | import token, AAD | `conclave/import-token/v1` domain domain-key-epoch(4) key-id(16) |
 //! | domain key wrap, AAD | `conclave/domain-key/v1` domain domain-key-epoch(4) epoch |
 //! | root wrap, HPKE info | `conclave/root-wrap/v1` domain generation epoch |
 //! | wrapped share, AAD | `conclave/wrapped-share/v1` domain epoch x generation len·seal len·name |
@@ -113,6 +114,11 @@ pub(crate) fn record_aad(domain: DomainId, kind: u8, id: &[u8; 16], format: u32)
 
 pub(crate) fn answer_aad(domain: DomainId, key_epoch: u32, token: &[u8; 32]) -> Vec<u8> {
     [b"conclave/answer/v1", &domain.0[..], &key_epoch.to_be_bytes(), token].concat()
+}
+
+pub(crate) fn import_token_aad(domain: DomainId, key_epoch: u32, key_id: &[u8; 16]) -> Vec<u8> {
+    let label: &[u8] = b"conclave/import-token/v1";
+    [label, &domain.0, &key_epoch.to_be_bytes(), key_id].concat()
 }
 
 pub(crate) fn domain_key_aad(domain: DomainId, key_epoch: u32, epoch: EpochNumber) -> Vec<u8> {

@@ -10,6 +10,7 @@ import grants
 import guide
 import harness
 import hostile
+import importing
 import keys
 import names
 import policies
@@ -19,7 +20,8 @@ import usage
 began = time.monotonic()
 # The keys that the first makes are used by the others.
 for module in (
-    keys, usage, names, errors, policies, grants, retries, hostile, flood, encryption_sdk, guide,
+    keys, usage, names, importing, errors, policies, grants, retries, hostile, flood,
+    encryption_sdk, guide,
 ):  # fmt: skip
     for section in module.SECTIONS:
         harness.section(section)

@@ -16,6 +16,7 @@ mod macs;
 mod ml_dsa;
 mod ml_kem;
 mod rsa;
+mod rsa_aes_wrap;
 mod secrets;
 mod self_test;
 mod shake;

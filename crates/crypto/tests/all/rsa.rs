@@ -146,7 +146,7 @@ fn wycheproof_oaep() {
 }
 
 /// Keys that cost seconds to make, made by Wycheproof's authors.
-fn private(wanted: Size) -> Vec<u8> {
+pub(crate) fn private(wanted: Size) -> Vec<u8> {
     use rsa_oaep::{TestName, TestSet};
     let groups = TestSet::load(TestName::RsaMisc).unwrap().test_groups;
     let group = groups.into_iter().find(|group| group.key_size == wanted.bits()).unwrap();

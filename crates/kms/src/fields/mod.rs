@@ -5,6 +5,7 @@ mod bounds;
 mod elsewhere;
 mod grant;
 mod grant_operation;
+mod imported;
 mod labels;
 mod numbers;
 mod payload;
@@ -17,6 +18,7 @@ pub(crate) use elsewhere::check_policy;
 pub use elsewhere::{KeyStoreName, RegionName};
 pub use grant::{GrantConstraints, GrantId, GrantName, GrantToken, GrantTokens};
 pub use grant_operation::{GrantOperation, GrantOperations};
+pub use imported::{MaterialDescription, MaterialIdText};
 pub use labels::{
     DESCRIPTION_BYTES_MAX, Description, TAGS_BYTES_MAX, TAGS_MAX, TagKey, TagKeys, Tags,
 };

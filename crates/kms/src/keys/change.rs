@@ -12,7 +12,7 @@ use crate::keys::state::{Transition, after};
 use crate::material::Material;
 use crate::operation::{Change, Operation};
 use crate::plan::DecideError;
-use crate::records::{KeyRecord, Rotation, StoredKey, VERSIONS_MAX, made_here};
+use crate::records::{KeyRecord, KeyState, Rotation, StoredKey, VERSIONS_MAX, made_here};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::spec::KeySpec;
@@ -73,7 +73,11 @@ impl Change for ChangeKey {
         if self.transition == Transition::Rotate && key.spec != KeySpec::SymmetricDefault {
             return Err(Refusal::NoRotation.into());
         }
-        let state = after(self.transition, key.state, work.now_ms, &arn)?;
+        let state = match after(self.transition, key.state, work.now_ms, &arn)? {
+            // Kept after all, a key that lacks material waits for it again.
+            KeyState::Disabled if !key.is_whole() => KeyState::PendingImport,
+            state => state,
+        };
         let mut stored = key.to_stored();
         stored.set_state(state);
         match self.transition {

@@ -6,18 +6,18 @@ use conclave_crypto::Secret;
 use conclave_proto::record;
 use conclave_store::{Family, Kind, RecordId};
 use prost::Message;
-use zeroize::Zeroize;
 
 use crate::action::Action;
 use crate::audit_entry::Told;
 use crate::ctx::Ctx;
 use crate::fields::after_days;
+use crate::importing::without_expired;
 use crate::key_ref::KeyId;
 use crate::material::Material;
 use crate::operation::{Asked, Operation, Request, Use};
 use crate::plan::DecideError;
 use crate::reads::{ALIASES_MAX, key_record_id, tombstone_record_id};
-use crate::records::{KeyRecord, KeyState, Rotation, StoredKey, made_here};
+use crate::records::{KeyRecord, KeyState, Rotation, made_here};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::work::{Stop, Work};
@@ -114,7 +114,7 @@ impl Use for FallDue {
                 What::Rotate => rotate(work, key)?,
                 What::Expire => {
                     let mut stored = key.to_stored();
-                    expire(&mut stored, self.passed_ms);
+                    without_expired(&mut stored, self.passed_ms);
                     work.put_key(&stored);
                 }
                 What::Destroy | What::Sweep => destroy(work, key, self.due)?,
@@ -135,18 +135,6 @@ fn rotate(work: &mut Work<'_>, key: &KeyRecord) -> Result<(), Stop> {
     }
     work.put_key(&stored);
     Ok(())
-}
-
-/// Takes away what has expired; a key without its material waits for it to be imported again.
-pub(crate) fn expire(stored: &mut StoredKey, passed_ms: u64) {
-    let expired =
-        |key: &record::BackingKey| key.valid_to_ms.is_some_and(|valid_to| valid_to <= passed_ms);
-    for version in stored.backing_keys.iter_mut().filter(|version| expired(version)) {
-        version.material.zeroize();
-    }
-    if let Some(mut pending) = stored.pending.take_if(|pending| expired(pending)) {
-        pending.material.zeroize();
-    }
 }
 
 /// Takes the key away, with its names and its policy, and leaves a tombstone. Its grants follow.

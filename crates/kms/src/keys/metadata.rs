@@ -24,7 +24,7 @@ impl KeyRecord {
 
     pub(crate) fn metadata(&self, domain: &DomainInfo) -> v1::KeyMetadata {
         let newest = self.backing_keys.last();
-        let expires = newest.and_then(|current| current.valid_to_ms);
+        let expires = self.backing_keys.iter().filter_map(|version| version.valid_to_ms).min();
         let imported = self.external && self.current().is_some();
         v1::KeyMetadata {
             description: self.description.clone(),

@@ -26,6 +26,7 @@ pub(crate) use description::UpdateKeyDescription;
 pub(crate) use last_usage::GetKeyLastUsage;
 pub(crate) use list::ListKeys;
 pub(crate) use list_aliases::ListAliases;
+pub(crate) use metadata::expiration_model;
 pub(crate) use public_key::GetPublicKey;
 pub(crate) use regions::{ReplicateKey, UpdatePrimaryRegion};
 pub(crate) use rotation::{ChangeRotation, GetKeyRotationStatus, ListKeyRotations};

@@ -284,6 +284,19 @@ pub(crate) fn every_request(key: &str, alias: &str, ciphertext: &[u8]) -> Vec<Re
         v1::RotateKeyOnDemandRequest { key_id: key.clone() },
         v1::ScheduleKeyDeletionRequest { key_id: key.clone(), pending_window_in_days: Some(7) },
         v1::CancelKeyDeletionRequest { key_id: key.clone() },
+        v1::GetParametersForImportRequest {
+            key_id: key.clone(),
+            wrapping_algorithm: "RSAES_OAEP_SHA_256".to_owned(),
+            wrapping_key_spec: "RSA_2048".to_owned(),
+        },
+        v1::ImportKeyMaterialRequest {
+            key_id: key.clone(),
+            import_token: b"import token".to_vec(),
+            encrypted_key_material: b"key material".to_vec(),
+            expiration_model: "KEY_MATERIAL_DOES_NOT_EXPIRE".to_owned(),
+            ..Default::default()
+        },
+        v1::DeleteImportedKeyMaterialRequest { key_id: key.clone(), ..Default::default() },
         encrypt(&alias, b"plaintext"),
         decrypt(&ciphertext),
         v1::ReEncryptRequest {

@@ -2,8 +2,9 @@
 //! stop opening what older ones wrote.
 
 use conclave_crypto::entropy::SeededEntropy;
-use conclave_crypto::secret::Key;
+use conclave_crypto::secret::{Key, Secret};
 use conclave_crypto::sharing::Share;
+use conclave_seal::keyring::ImportTokenError;
 use conclave_seal::operator_share::OperatorShare;
 use conclave_seal::{
     DomainId, EpochNumber, OperatorGeneration, OperatorKey, OperatorKeyRecord, OperatorSplit,
@@ -127,6 +128,24 @@ fn a_sealed_record_and_the_ids_that_derive() {
     let opened = keyring.open_record(&id, &hex::decode(SEALED_BLOB).unwrap()).unwrap();
     assert!(opened.ct_eq(b"content"));
 
+    let content = Secret::copy_from(b"content");
+    let token = keyring.seal_import_token(&[9; 16], &content, &mut SeededEntropy::from_number(4));
+    assert_eq!(hex::encode(&token), IMPORT_TOKEN);
+    assert!(keyring.open_import_token(&[9; 16], &token).unwrap().ct_eq(b"content"));
+    let refused = |key_id: &[u8; 16], token: &[u8]| {
+        assert_eq!(
+            keyring.open_import_token(key_id, token).unwrap_err(),
+            ImportTokenError::NotAuthentic
+        );
+    };
+    refused(&[8; 16], &token);
+    refused(&[9; 16], &token[..3]);
+    for at in 0..token.len() {
+        let mut damaged = token.clone();
+        damaged[at] ^= 1;
+        refused(&[9; 16], &damaged);
+    }
+
     let name = keyring.name_id(Kind::Alias, "000000000042", "alias/a");
     let token = keyring.token("alice", "request-1");
     assert_eq!(hex::encode(name.to_bytes()), NAME_ID);
@@ -172,6 +191,7 @@ const OPERATOR_RECORD: &str = "0801100318052220fea5ea2735261d3ce9622357fbadb8d94
 const OPERATOR_SHARE: &str = "conclave-operator-share-1:ChBjb25jbGF2ZS1kb21haW4hEAEYAyACKiAXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFw:4d8a8b9e";
 const WRAPPED_SHARE: &str = "08011210636f6e636c6176652d646f6d61696e21180720022a086f70657261746f7230013a486b340be3d3342b0dde7a1fe0b56d5c2bab9a1dacb87863191a0b59a1d65a5823edc03dda9a2a1ba2e7287ee74267e4d399646eb22a08e3d4aae87bdb4e20e8d220499b1077b656af";
 const SEALED_BLOB: &str = "080110011a2f966148a039e16e440912cac711864f49c99ad4d42dc3c1c425e76eeaf8330b43318c6df71cfb15bfc7a22d40f43737";
+const IMPORT_TOKEN: &str = "0000000150893928fe6399ecf9a19432c073fd339cc24627faf27efb173999cb7f8a481479757416b935e7b3d1979cb26d825d";
 const NAME_ID: &str = "41fe8540dec7e26cfef9f988f8c285daa1";
 const TOKEN: &str = "d9f2c2fd97c6fe6cf0d993d07ad2914e87109553dffbe69560782e8a70fed543";
 const KEY_ID: &str = "2fe732a94362405181fb573f6b9c2350";
