@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod data_key;
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
+pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod operator;
