@@ -50,6 +50,43 @@ impl FromStr for When {
     }
 }
 
+/// A moment to come, on the command line: `2026-03-01T12:00:00Z`, `2026-03-01`, or `30d` from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Milliseconds since the Unix epoch.
+    At(u64),
+    /// Milliseconds from now.
+    In(u64),
+}
+
+impl Until {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) fn ms(self, now: SystemTime) -> u64 {
+        match self {
+            Self::At(ms) => ms,
+            Self::In(ms) => When::Ago(0).ms(now).saturating_add(ms),
+        }
+    }
+}
+
+impl FromStr for Until {
+    type Err = UntilError;
+
+    fn from_str(text: &str) -> Result<Self, UntilError> {
+        match text.parse() {
+            Ok(When::At(ms)) => Ok(Self::At(ms)),
+            Ok(When::Ago(ms)) => Ok(Self::In(ms)),
+            Err(WhenError) => Err(UntilError),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "write a time as 2026-03-01T12:00:00Z or 2026-03-01 (UTC), or as 90s, 15m, 2h, 7d from now"
+)]
+pub(crate) struct UntilError;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("write a time as 2026-03-01T12:00:00Z or 2026-03-01 (UTC), or as 90s, 15m, 2h, 7d ago")]
 pub(crate) struct WhenError;
@@ -158,6 +195,10 @@ mod tests {
             "é",
         ] {
             assert_eq!(bad.parse::<When>(), Err(WhenError), "{bad}");
+            assert_eq!(bad.parse::<Until>(), Err(UntilError), "{bad}");
         }
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(5);
+        assert_eq!("2d".parse::<Until>().map(|until| until.ms(now)), Ok(172_800_005));
+        assert_eq!("1970-01-02".parse::<Until>().map(|until| until.ms(now)), Ok(86_400_000));
     }
 }

@@ -9,6 +9,7 @@ use conclave_proto::v1::{
 };
 use serde_json::{Value, json};
 
+use super::import::{self, DeleteMaterialArgs, ImportArgs};
 use super::key_arg::{KeyArg, by_id, described};
 use super::key_policy::{self, KeyPolicyCommand};
 use super::labels;
@@ -43,6 +44,10 @@ pub(crate) enum KeyCommand {
     Disable(KeyArg),
     /// Give a key a new version to encrypt with; older ones go on decrypting.
     Rotate(KeyArg),
+    /// Give a key that was made without material (create --external) material from a file.
+    Import(ImportArgs),
+    /// Delete imported material; the key waits until the same is imported again.
+    DeleteMaterial(DeleteMaterialArgs),
     /// Delete a key after a waiting time, in which it cannot be used.
     ScheduleDeletion {
         #[command(flatten)]
@@ -130,6 +135,9 @@ pub(crate) struct CreateArgs {
     /// What it is to be used for, as AWS KMS names it; needed with another spec than the default.
     #[arg(long, value_name = "USAGE")]
     usage: Option<String>,
+    /// Leave it without material: `key import` gives it some from a file.
+    #[arg(long)]
+    external: bool,
     /// What it is for, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -148,6 +156,7 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
                 alias: args.alias.unwrap_or_default(),
                 key_spec: args.spec.unwrap_or_default(),
                 key_usage: args.usage.unwrap_or_default(),
+                origin: if args.external { "EXTERNAL" } else { "" }.to_owned(),
                 ..CreateKeyRequest::default()
             };
             let reply = app.wait("making a key", client.create_key(request)).await?;
@@ -177,6 +186,8 @@ pub(crate) async fn run(app: &App, command: KeyCommand) -> Result<(), CliError> 
             let reply = app.wait("rotating", call).await?;
             show_change(app, &reply.map(|response| response.key))
         }
+        KeyCommand::Import(args) => import::import(app, args).await,
+        KeyCommand::DeleteMaterial(args) => import::delete(app, args).await,
         KeyCommand::ScheduleDeletion { key: KeyArg { key }, days } => {
             let key_id = by_id(app, &client, key).await?;
             let call = client.schedule_key_deletion(ScheduleKeyDeletionRequest {
@@ -269,6 +280,8 @@ fn show_metadata(app: &App, reply: &Reply<Option<KeyMetadata>>) -> Result<(), Cl
         "description": key.description,
         "created_ms": key.creation_date_ms,
         "deletion_ms": key.deletion_date_ms.unwrap_or_default(),
+        "key_material_id": key.current_key_material_id,
+        "expires_ms": key.valid_to_ms.unwrap_or_default(),
         "tags": tag_values,
         "aliases": key.aliases,
         "versions": key.versions,
@@ -288,6 +301,8 @@ fn show_metadata(app: &App, reply: &Reply<Option<KeyMetadata>>) -> Result<(), Cl
             ("tags", or_dash(&tag_texts.join(", "))),
             ("created", utc(key.creation_date_ms)),
             ("deletion", utc(key.deletion_date_ms.unwrap_or_default())),
+            ("origin", key.origin.clone()),
+            ("material expires", utc(key.valid_to_ms.unwrap_or_default())),
             ("versions", key.versions.to_string()),
         ]);
         write!(out, "{text}")

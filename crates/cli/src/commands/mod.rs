@@ -7,6 +7,7 @@ pub(crate) mod data_key;
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
 pub(crate) mod grant;
+pub(crate) mod import;
 pub(crate) mod key;
 mod key_arg;
 mod key_policy;

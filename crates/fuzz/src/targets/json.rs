@@ -7,7 +7,7 @@ use conclave_kms::{Refusal, Request};
 use conclave_proto::json::Object;
 use conclave_proto::v1;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 
 use super::{choose, chosen};
 use crate::Target;
