@@ -13,6 +13,7 @@ use crate::work::{Stop, Work};
 
 /// What deciding came to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub enum Decision {
     /// What to commit, and what to answer then.
     Plan(Plan),

@@ -414,12 +414,11 @@ fn what_a_keys_state_makes_of_it() {
     assert_eq!(state(&mut service, &key), "Disabled");
     delete(&mut service, &key, "").unwrap();
     assert_eq!(state(&mut service, &key), "PendingImport");
-    for request in [v1::EnableKeyRequest { key_id: key.clone() }] {
-        assert_eq!(
-            name(ask::<v1::EnableKeyResponse>(&mut service, "ada", request)),
-            "KMSInvalidStateException"
-        );
-    }
+    let request = v1::EnableKeyRequest { key_id: key.clone() };
+    assert_eq!(
+        name(ask::<v1::EnableKeyResponse>(&mut service, "ada", request)),
+        "KMSInvalidStateException"
+    );
     import(&mut service, &whole).unwrap();
     assert_eq!(state(&mut service, &key), "Enabled");
 

@@ -83,9 +83,13 @@ class Operation:
         self.target = f"TrentService.{name}"
         shape = NODES[0].meta.service_model.operation_model(name).input_shape
         members = {} if shape is None else shape.members
-        # The others are ignored, whatever they are.
-        self.members = {name: of for name, of in members.items() if name not in IGNORED}
-        self.body = {} if shape is None else sample(shape, "", ring)
+        # The others are ignored, whatever they are: of a custom key store all but what it is called.
+        looked_at = {it for it in members if it not in IGNORED}
+        if name.endswith("CustomKeyStore"):
+            looked_at &= {"CustomKeyStoreId", "CustomKeyStoreName"}
+        self.members = {name: of for name, of in members.items() if name in looked_at}
+        body = {} if shape is None else sample(shape, "", ring)
+        self.body = {name: value for name, value in body.items() if name in looked_at}
 
     def case(self, group, body, names=REFUSED, may_succeed=False):
         if not isinstance(body, bytes):

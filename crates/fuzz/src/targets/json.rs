@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use conclave_kms::{Refusal, Request};
 use conclave_proto::json::Object;
 use conclave_proto::v1;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{choose, chosen};
 use crate::Target;
@@ -57,7 +57,7 @@ macro_rules! requests {
 requests! {
     CreateKeyRequest r#"{"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY", "Description": "a key", "MultiRegion": false,
         "Origin": "AWS_KMS", "Tags": [{"TagKey": "team", "TagValue": "blue"}]}"#
-    DescribeKeyRequest r#"{"KeyId": "alias/demo", "GrantTokens": ["token"]}"#
+    DescribeKeyRequest r#"{"KeyId": "alias/demo", "GrantTokens": []}"#
     ListKeysRequest r#"{"Limit": 10, "Marker": null}"#
     EnableKeyRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
     DisableKeyRequest r#"{"KeyId": "arn:aws:kms:eu:000000000001:key/0c0ffee0-1234-4234-9234-123456789012"}"#
@@ -70,6 +70,36 @@ requests! {
     DisableKeyRotationRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
     GetKeyRotationStatusRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
     ListKeyRotationsRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "IncludeKeyMaterial": "ALL_KEY_MATERIAL", "Limit": 10}"#
+    CreateAliasRequest r#"{"AliasName": "alias/demo", "TargetKeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
+    UpdateAliasRequest r#"{"AliasName": "alias/demo", "TargetKeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
+    DeleteAliasRequest r#"{"AliasName": "alias/demo"}"#
+    ListAliasesRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "Limit": 10}"#
+    TagResourceRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "Tags": [{"TagKey": "team", "TagValue": "blue"}]}"#
+    UntagResourceRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "TagKeys": ["team"]}"#
+    ListResourceTagsRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "Limit": 10}"#
+    UpdateKeyDescriptionRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "Description": "a key"}"#
+    GetKeyPolicyRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "PolicyName": "default"}"#
+    PutKeyPolicyRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "BypassPolicyLockoutSafetyCheck": true, "Policy":
+        "{\"Statement\": {\"Effect\": \"Allow\", \"Principal\": \"*\", \"Action\": \"kms:*\", \"Resource\": \"*\"}}"}"#
+    ListKeyPoliciesRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
+    CreateGrantRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "GranteePrincipal": "uma", "Operations": ["Encrypt"], "Name": "a-name",
+        "Constraints": {"EncryptionContextSubset": {"tenant": "a"}}}"#
+    ListGrantsRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "Limit": 10, "GranteePrincipal": "uma"}"#
+    ListRetirableGrantsRequest r#"{"RetiringPrincipal": "arn:aws:iam::000000000001:user/ada"}"#
+    RetireGrantRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "GrantId": "0123456789abcdef0123456789abcdef"}"#
+    RevokeGrantRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "GrantId": "0123456789abcdef0123456789abcdef", "DryRun": true}"#
+    GetParametersForImportRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_3072"}"#
+    ImportKeyMaterialRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "ImportToken": "AQID", "EncryptedKeyMaterial": "BAUG",
+        "ValidTo": 1800000000.5, "ExpirationModel": "KEY_MATERIAL_EXPIRES", "ImportType": "EXISTING_KEY_MATERIAL"}"#
+    DeleteImportedKeyMaterialRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012"}"#
+    ReplicateKeyRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "ReplicaRegion": "us", "Description": "a replica"}"#
+    UpdatePrimaryRegionRequest r#"{"KeyId": "0c0ffee0-1234-4234-9234-123456789012", "PrimaryRegion": "us"}"#
+    CreateCustomKeyStoreRequest r#"{"CustomKeyStoreName": "a-store"}"#
+    DescribeCustomKeyStoresRequest r#"{"Limit": 10}"#
+    ConnectCustomKeyStoreRequest r#"{"CustomKeyStoreId": "cks-1234567890abcdef0"}"#
+    DisconnectCustomKeyStoreRequest r#"{"CustomKeyStoreId": "cks-1234567890abcdef0"}"#
+    UpdateCustomKeyStoreRequest r#"{"CustomKeyStoreId": "cks-1234567890abcdef0"}"#
+    DeleteCustomKeyStoreRequest r#"{"CustomKeyStoreId": "cks-1234567890abcdef0"}"#
     EncryptRequest r#"{"KeyId": "alias/demo", "Plaintext": "AQID", "EncryptionContext": {"purpose": "test", "tenant": "a"},
         "EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "DryRun": true}"#
     DecryptRequest r#"{"CiphertextBlob": "CIPHERTEXT", "EncryptionContext": {"purpose": "test"}, "GrantTokens": []}"#
