@@ -69,4 +69,5 @@ each![
     config_toml,
     certificate,
     names_and_addresses,
+    key_policy,
 ];

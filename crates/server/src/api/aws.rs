@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::post;
 use conclave_kms::{Refusal, Request, Response};
 use conclave_proto::v1;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
@@ -31,6 +32,8 @@ const MEDIA_TYPE: &str = "application/x-amz-json-1.1";
 const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// The SDKs send the same in each attempt of a call.
 const INVOCATION_ID: &str = "amz-sdk-invocation-id";
+/// How much of a body that is too large is read before the connection is given up.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
 /// `attempt=2; max=3`
 const ATTEMPT: &str = "amz-sdk-request";
 
@@ -122,9 +125,27 @@ async fn operation(
             format!("a request has at most {REQUEST_BYTES_MAX} bytes"),
         )
     };
-    let body = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|_| too_large())?;
+    let body = whole(body).await.ok_or_else(too_large)?;
     let call = Call { node, who, request_id, age: age(headers), body: &body };
     call.dispatch(name).await
+}
+
+/// The body, if it is not too large. One that is a little too large is read to its end all the same: a
+/// connection that is closed over unread bytes can take the answer with it.
+async fn whole(mut body: Body) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        seen += data.len();
+        if seen > UNREAD_BYTES_MAX {
+            return None;
+        }
+        if seen <= REQUEST_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    (seen <= REQUEST_BYTES_MAX).then_some(bytes)
 }
 
 struct Call<'a> {
