@@ -6,26 +6,8 @@ mod common;
 use common::{NOW_MS, Service, Told, encrypt};
 use conclave_kms::{Refusal, Request};
 use conclave_proto::v1;
-use conclave_store::{Kind, RecordId, View};
 
 const DAY_MS: u64 = 86_400_000;
-
-fn due(service: &Service) -> Vec<RecordId> {
-    service.store.list(Kind::Due, None, 100)
-}
-
-/// Everything that is due by these clocks, in the order in which the scheduler would find it.
-fn pass(service: &mut Service, passed_ms: u64) -> Vec<Told> {
-    let caller = service.caller("node/node-1");
-    let mut told = Vec::new();
-    while let Some(first) = due(service).into_iter().next() {
-        let store = service.store.clone();
-        let mut ctx = service.ctx(&store, &caller);
-        let Some(request) = Request::due(&mut ctx, first, passed_ms).unwrap() else { break };
-        told.push(service.call_as(&caller, &request));
-    }
-    told
-}
 
 fn lines(told: &[Told]) -> Vec<String> {
     told.iter().map(Told::line).collect()
@@ -76,7 +58,7 @@ fn refusal(told: Told) -> Refusal {
 fn a_key_is_rotated_when_its_period_is_over_and_opens_what_it_sealed() {
     let mut service = Service::new();
     let key = service.key("alias/a");
-    assert!(due(&service).is_empty());
+    assert!(service.due().is_empty());
     assert!(!status(&mut service, &key).key_rotation_enabled);
     service.call("ada", enable_rotation(&key, 90)).reply.unwrap();
     let next = NOW_MS + 90 * DAY_MS;
@@ -90,13 +72,13 @@ fn a_key_is_rotated_when_its_period_is_over_and_opens_what_it_sealed() {
     assert_eq!(status(&mut service, &key).next_rotation_date_ms, Some(next));
     let old = service.encrypt(&key, b"before");
 
-    assert!(pass(&mut service, next - 1).is_empty());
+    assert!(service.fall_due(next - 1).is_empty());
     service.now_ms = next + 5;
-    assert_eq!(lines(&pass(&mut service, next)), ["ok | RotateKey Success schedule"]);
-    assert!(pass(&mut service, next).is_empty(), "once");
+    assert_eq!(lines(&service.fall_due(next)), ["ok | RotateKey Success schedule"]);
+    assert!(service.fall_due(next).is_empty(), "once");
     let after = next + 5 + 90 * DAY_MS;
     assert_eq!(status(&mut service, &key).next_rotation_date_ms, Some(after));
-    assert_eq!(due(&service).len(), 1);
+    assert_eq!(service.due().len(), 1);
 
     let opened = service.call("uma", common::decrypt(&old));
     assert_eq!(opened.line(), "plaintext \"before\" | Decrypt Success role:key-user");
@@ -117,7 +99,7 @@ fn a_key_is_rotated_when_its_period_is_over_and_opens_what_it_sealed() {
 
     let request = v1::DisableKeyRotationRequest { key_id: key.clone() };
     service.call("ada", request).reply.unwrap();
-    assert!(due(&service).is_empty());
+    assert!(service.due().is_empty());
     assert!(!status(&mut service, &key).key_rotation_enabled);
 }
 
@@ -128,12 +110,12 @@ fn a_key_that_cannot_be_used_is_not_rotated_until_it_can() {
     service.call("ada", enable_rotation(&key, 90)).reply.unwrap();
     service.call("ada", v1::DisableKeyRequest { key_id: key.clone() }).reply.unwrap();
     let late = NOW_MS + 400 * DAY_MS;
-    assert!(pass(&mut service, late).is_empty());
+    assert!(service.fall_due(late).is_empty());
     let again = service.call("ada", enable_rotation(&key, 90));
     assert_eq!(refusal(again).name(), "DisabledException");
     service.now_ms = late;
     service.call("ada", v1::EnableKeyRequest { key_id: key.clone() }).reply.unwrap();
-    assert_eq!(lines(&pass(&mut service, late)), ["ok | RotateKey Success schedule"]);
+    assert_eq!(lines(&service.fall_due(late)), ["ok | RotateKey Success schedule"]);
 }
 
 #[test]
@@ -167,7 +149,7 @@ fn a_key_is_destroyed_with_its_names_and_leaves_a_tombstone() {
     let ciphertext = service.encrypt(&key, b"gone");
     schedule_deletion(&mut service, &key);
     let date = NOW_MS + 7 * DAY_MS;
-    assert_eq!(due(&service).len(), 1);
+    assert_eq!(service.due().len(), 1);
     let tombstone = v1::GetKeyTombstoneRequest { key_id: key.clone() };
     let told = service.call("aud", tombstone.clone());
     assert_eq!(refusal(told).name(), "NotFoundException");
@@ -175,9 +157,9 @@ fn a_key_is_destroyed_with_its_names_and_leaves_a_tombstone() {
     // Two years ahead by this node's clock, or by cluster time: nothing happens before the clocks of a
     // majority are past the date.
     service.now_ms = date + 730 * DAY_MS;
-    assert!(pass(&mut service, date - 1).is_empty());
-    assert_eq!(lines(&pass(&mut service, date)), ["ok | DestroyKey Success schedule"]);
-    assert!(due(&service).is_empty());
+    assert!(service.fall_due(date - 1).is_empty());
+    assert_eq!(lines(&service.fall_due(date)), ["ok | DestroyKey Success schedule"]);
+    assert!(service.due().is_empty());
     for gone in [&key, "alias/a"] {
         assert_eq!(refusal(service.call("uma", encrypt(gone, b"x"))).name(), "NotFoundException");
     }
@@ -199,14 +181,14 @@ fn a_cancelled_deletion_and_a_moved_one_leave_nothing_due() {
     let key = service.key("alias/a");
     service.call("ada", enable_rotation(&key, 365)).reply.unwrap();
     schedule_deletion(&mut service, &key);
-    assert_eq!(due(&service)[0].due_at().unwrap().0, NOW_MS + 7 * DAY_MS);
+    assert_eq!(service.due()[0].due_at().unwrap().0, NOW_MS + 7 * DAY_MS);
     assert!(!status(&mut service, &key).key_rotation_enabled);
     let request = v1::CancelKeyDeletionRequest { key_id: key.clone() };
     service.call("ada", request).reply.unwrap();
     // It is disabled then, and not rotated.
-    assert!(due(&service).is_empty());
+    assert!(service.due().is_empty());
     service.call("ada", v1::EnableKeyRequest { key_id: key.clone() }).reply.unwrap();
-    assert_eq!(due(&service)[0].due_at().unwrap().0, NOW_MS + 365 * DAY_MS);
+    assert_eq!(service.due()[0].due_at().unwrap().0, NOW_MS + 365 * DAY_MS);
     assert!(status(&mut service, &key).key_rotation_enabled);
 }
 
@@ -220,7 +202,7 @@ fn what_two_nodes_do_at_once_happens_once() {
     service.now_ms = late;
     let caller = service.caller("node/node-1");
     let store = service.store.clone();
-    let first = due(&service)[0];
+    let first = service.due()[0];
     let request = Request::due(&mut service.ctx(&store, &caller), first, late).unwrap().unwrap();
     let (one, two) = (service.decide(&caller, &request), service.decide(&caller, &request));
     assert_eq!(service.commit(&caller, &request, one).line(), "ok | RotateKey Success schedule");

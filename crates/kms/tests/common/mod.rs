@@ -12,7 +12,7 @@ use conclave_kms::{
 };
 use conclave_proto::{audit, record, v1};
 use conclave_seal::{DomainId, FoundingInput, Keyring, OperatorSplit, found};
-use conclave_store::{Kind, MemoryStore, Outcome, View, Write};
+use conclave_store::{Kind, MemoryStore, Outcome, RecordId, View, Write};
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) const ACCOUNT: &str = "000000000001";
@@ -149,6 +149,24 @@ impl Service {
     ) -> Told {
         let caller = self.caller(principal);
         self.call_as(&caller, &request.try_into().unwrap())
+    }
+
+    /// What is to happen to keys at a time, the first first.
+    pub(crate) fn due(&self) -> Vec<RecordId> {
+        self.store.list(Kind::Due, None, 100)
+    }
+
+    /// Everything that is due by these clocks, in the order in which the scheduler would find it.
+    pub(crate) fn fall_due(&mut self, passed_ms: u64) -> Vec<Told> {
+        let caller = self.caller("node/node-1");
+        let mut told = Vec::new();
+        while let Some(first) = self.due().into_iter().next() {
+            let store = self.store.clone();
+            let mut ctx = self.ctx(&store, &caller);
+            let Some(request) = Request::due(&mut ctx, first, passed_ms).unwrap() else { break };
+            told.push(self.call_as(&caller, &request));
+        }
+        told
     }
 
     /// A new key of the administrator's; its id.
