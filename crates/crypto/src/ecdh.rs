@@ -8,7 +8,7 @@ use std::fmt;
 use aws_lc_rs::agreement::{
     self, Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, ParsedPublicKey, UnparsedPublicKey, agree,
 };
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, Pkcs8V1Der, PublicKeyX509Der};
 
 use crate::der;
 use crate::ec::Curve;
@@ -59,8 +59,13 @@ impl PrivateKey {
     /// # Panics
     /// If memory runs out.
     pub fn to_pkcs8(&self) -> Secret {
-        let der: Pkcs8V1Der<'_> =
-            self.key.as_der().expect("a key that was parsed or made can be written");
+        const WRITES: &str = "a key that was parsed or made can be written";
+        // As aws-lc keeps a key it writes it: made anew of its number it always carries its point.
+        let private: EcPrivateKeyBin<'_> = self.key.as_be_bytes().expect(WRITES);
+        let algorithm = algorithm(self.curve).expect(WRITES);
+        let whole = agreement::PrivateKey::from_private_key(algorithm, private.as_ref());
+        let whole = whole.expect(WRITES);
+        let der: Pkcs8V1Der<'_> = whole.as_der().expect(WRITES);
         Secret::copy_from(der.as_ref())
     }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsBigEndian, AsDer};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1,
@@ -61,8 +61,15 @@ impl SigningKey {
     /// # Panics
     /// If memory runs out.
     pub fn to_pkcs8(&self) -> Secret {
-        let document =
-            self.pair.to_pkcs8v1().expect("a key that was parsed or made can be written");
+        const WRITES: &str = "a key that was parsed or made can be written";
+        // As aws-lc keeps a key it writes it: made anew of its halves it always carries its point.
+        let private = self.pair.private_key().as_be_bytes().expect(WRITES);
+        let whole = EcdsaKeyPair::from_private_key_and_public_key(
+            signing(self.curve),
+            private.as_ref(),
+            self.pair.public_key().as_ref(),
+        );
+        let document = whole.expect(WRITES).to_pkcs8v1().expect(WRITES);
         Secret::copy_from(document.as_ref())
     }
 

@@ -112,3 +112,23 @@ fn spoilt_keys_are_refused_and_break_nothing() {
         assert!(!format!("{key:?}").contains("private"), "{key:?}");
     }
 }
+
+/// Whether a key came with its public point or without, it is one key and has one form.
+#[test]
+fn a_key_without_its_point_is_written_with_it() {
+    let bare = hex::decode(
+        "304102010030 1306072a8648ce3d0201 06082a8648ce3d030107 0427 3025020101 0420"
+            .replace(' ', "")
+            + &"42".repeat(32),
+    );
+    let bare = bare.unwrap();
+    let signing = SigningKey::from_pkcs8(Curve::P256, &bare).unwrap();
+    let written = signing.to_pkcs8();
+    assert!(written.len() > bare.len() + 64, "{}", written.len());
+    let again = SigningKey::from_pkcs8(Curve::P256, written.expose()).unwrap();
+    assert_eq!(again.to_pkcs8().expose(), written.expose());
+    for der in [&bare[..], written.expose()] {
+        let agreeing = conclave_crypto::ecdh::PrivateKey::from_pkcs8(Curve::P256, der).unwrap();
+        assert_eq!(agreeing.to_pkcs8().expose(), written.expose());
+    }
+}
