@@ -28,8 +28,6 @@ const APPEND_BYTES: usize = 4096;
 pub(super) struct Compared {
     pub(super) echo: Measured,
     pub(super) fdatasync_p50_us: u32,
-    /// What the operation is at heart, by one processor alone.
-    pub(super) primitive_per_second: Option<f64>,
 }
 
 /// Flags of the hidden echo server.
@@ -68,13 +66,11 @@ pub(super) async fn run(args: &BenchArgs, duration: Duration) -> Result<Compared
         let timeout = Duration::from_secs(10);
         clients.push(Client::new(ClientConfig { endpoints, tls: tls.clone(), timeout })?);
     }
-    let message = vec![b'x'; usize::from(args.size)];
-    let primitive_per_second = args.op.primitive_per_second(&message)?;
     let echo = Load::of_clients(clients, usize::from(args.size)).run(duration).await;
     // Its standard input closes, and it ends.
     drop(server.stdin.take());
     let _ = server.wait();
-    Ok(Compared { echo, fdatasync_p50_us, primitive_per_second })
+    Ok(Compared { echo, fdatasync_p50_us })
 }
 
 /// The echo server: prints its address, and ends when its standard input does.

@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Use this key; by default one is made, and its deletion scheduled at the end.
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// Measure a bare echo, a bare disk and the bare primitive in the same run.
+    /// Measure a bare echo and a bare disk in the same run.
     #[arg(long)]
     pub(crate) compare: bool,
     /// Where the disk is measured: a folder beside the nodes' data.
@@ -63,7 +63,8 @@ pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<(), CliError> {
     let measured = load.run(duration).await;
     load.finish().await;
     let compared = if args.compare { Some(compare::run(args, duration).await?) } else { None };
-    Report::new(args, &measured, compared).print(app)
+    let primitive = args.op.primitive_per_second(&vec![b'x'; usize::from(args.size)])?;
+    Report::new(args, &measured, compared, primitive).print(app)
 }
 
 /// Runs the echo server of `--compare` until its standard input closes.

@@ -34,7 +34,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(args: &BenchArgs, measured: &Measured, compared: Option<Compared>) -> Self {
+    pub(super) fn new(
+        args: &BenchArgs,
+        measured: &Measured,
+        compared: Option<Compared>,
+        primitive_per_second: Option<f64>,
+    ) -> Self {
         Self {
             op: format!("{:?}", args.op),
             face: format!("{:?}", args.face),
@@ -50,7 +55,7 @@ impl Report {
             echo_ops_per_second: compared.as_ref().map(|c| c.echo.ops_per_second()),
             echo_p50_us: compared.as_ref().map(|c| c.echo.quantile_us(0.5)),
             fdatasync_p50_us: compared.as_ref().map(|c| c.fdatasync_p50_us),
-            primitive_per_second: compared.and_then(|c| c.primitive_per_second),
+            primitive_per_second,
         }
     }
 
