@@ -9,6 +9,7 @@ use conclave_proto::v1;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::wire::is_request;
 use super::{choose, chosen};
 use crate::Target;
 
@@ -30,16 +31,7 @@ where
     let written = serde_json::to_vec(&message).expect("a message can be written");
     let again = read::<M>(&written).expect("what was written can be read");
     assert!(again == message, "a message changed when it was written");
-    match Request::try_from(message) {
-        Ok(request) => {
-            let _ = (request.action(), request.is_mutation(), request.needs_read_index());
-            true
-        }
-        Err(refusal) => {
-            assert!(refusal.to_string().len() < 4_096, "an endless refusal");
-            false
-        }
-    }
+    is_request(message)
 }
 
 macro_rules! requests {

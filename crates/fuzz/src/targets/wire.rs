@@ -31,6 +31,23 @@ pub(super) const PEER_REQUEST: Target =
 pub(super) const PEER_ANSWER: Target =
     Target { name: "peer_answer", run: peer_answer, valid: peer_answers, brief: 18_000 };
 
+/// Whether a message of either face passes all checks; what does not is refused in few words.
+pub(super) fn is_request<M>(message: M) -> bool
+where
+    Request: TryFrom<M, Error = Refusal>,
+{
+    match Request::try_from(message) {
+        Ok(request) => {
+            let _ = (request.action(), request.is_mutation(), request.needs_read_index());
+            true
+        }
+        Err(refusal) => {
+            assert!(refusal.to_string().len() < 4_096, "an endless refusal");
+            false
+        }
+    }
+}
+
 /// A message of the native face to a checked request.
 fn kms_request(input: &[u8]) -> bool {
     fn take<M: Message + Default + PartialEq>(bytes: &[u8]) -> bool
@@ -38,16 +55,7 @@ fn kms_request(input: &[u8]) -> bool {
         Request: TryFrom<M, Error = Refusal>,
     {
         let Some(sent) = message::<M>(bytes) else { return false };
-        match Request::try_from(sent) {
-            Ok(request) => {
-                let _ = (request.action(), request.is_mutation(), request.needs_read_index());
-                true
-            }
-            Err(refusal) => {
-                assert!(refusal.to_string().len() < 4_096, "an endless refusal");
-                false
-            }
-        }
+        is_request(sent)
     }
     macro_rules! by_operation {
         ($($name:ident $method:ident $request:ident $response:ident;)*) => {
