@@ -41,7 +41,7 @@ pub fn decide_whole(ctx: &mut Ctx<'_>, request: &Request) -> Result<Plan, Decide
 /// internal error.
 pub fn decide(ctx: &mut Ctx<'_>, request: &Request) -> Result<Decision, DecideError> {
     let mut work = Work::new(ctx);
-    let verdict = match request.0 {
+    let mut verdict = match request.0 {
         Asked::Due(_) => Verdict::Due,
         _ => {
             let principal = work.reads.principal(&work.caller.principal)?;
@@ -54,7 +54,14 @@ pub fn decide(ctx: &mut Ctx<'_>, request: &Request) -> Result<Decision, DecideEr
     };
     let reply = match done {
         Ok(done) => Ok(done),
-        Err(Stop::Refused(refusal)) => Err(refusal),
+        Err(Stop::Refused(refusal)) => {
+            // An operation may deny what a role allows, such as to retire others' grants.
+            let is_denied = matches!(refusal, Refusal::Denied { .. });
+            if is_denied && matches!(verdict, Verdict::Allowed { .. }) {
+                verdict = Verdict::Denied { known: true };
+            }
+            Err(refusal)
+        }
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Unfinished(computation)) => return Ok(Decision::Compute(computation)),
     };

@@ -362,6 +362,7 @@ fn who_may_retire_a_grant() {
                 assert_eq!(refused.name(), "AccessDeniedException", "{caller} {retiring}");
                 assert!(refused.message().contains("kms:RetireGrant on resource: arn:aws:kms:eu:"));
                 assert_eq!(told.entry.outcome, conclave_proto::audit::Outcome::Denied as i32);
+                assert_eq!(told.entry.decided_by, ["default:deny"]);
             }
         }
         let by_id = v1::ListGrantsRequest { grant_id: made.grant_id.clone(), ..list(&key) };
