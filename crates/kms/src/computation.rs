@@ -1,4 +1,5 @@
-//! What takes too long to be computed where others wait: the private operations of RSA keys.
+//! What takes too long to be computed where others wait: the private operations of RSA keys, and the
+//! check of key material that comes from outside.
 //!
 //! A decision that needs such a result ends without a plan and says what is to be computed. The shell
 //! computes it wherever nobody waits, and has the request decided again, from fresher state: that
@@ -6,8 +7,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::material::MaterialId;
 
 /// What is to be computed before a request can be decided.
 pub struct Computation(Box<dyn FnOnce() + Send>);
@@ -25,8 +24,9 @@ impl fmt::Debug for Computation {
     }
 }
 
-/// A result that a request is decided by, with the material it was computed with.
-type Place<T> = Mutex<Option<(MaterialId, Arc<T>)>>;
+/// A result that a request is decided by, and what it was computed with: the id of a key material, or
+/// the hash of an import token.
+type Place<T> = Mutex<Option<([u8; 32], Arc<T>)>>;
 
 pub(crate) struct Computed<T>(Arc<Place<T>>);
 
@@ -46,7 +46,7 @@ impl<T: Send + Sync + 'static> Computed<T> {
     /// What came of it, or what is to be computed first.
     pub(crate) fn get(
         &self,
-        with: MaterialId,
+        with: [u8; 32],
         compute: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Arc<T>, Computation> {
         let done = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -5,7 +5,7 @@ mod common;
 mod importing;
 
 use common::{Service, created};
-use conclave_kms::{KeySpec, KeyUsage, Refusal, Request};
+use conclave_kms::{Decision, KeySpec, KeyUsage, Refusal, Request, decide};
 use conclave_proto::v1;
 use conclave_seal::keyring::resealing::Walk;
 use conclave_seal::keyring::rotation::RETIRE_AFTER_MS;
@@ -506,4 +506,26 @@ fn what_does_not_go_together_is_refused_as_aws_does() {
     // Nothing was ever imported: nothing goes.
     assert_eq!(delete(&mut service, &hmac, ""), Ok(None));
     import(&mut service, &whole).unwrap();
+}
+
+/// Unwrapping takes private operations of RSA, so it is done where nobody waits, once.
+#[test]
+fn what_was_wrapped_is_opened_outside_the_decision() {
+    let mut service = Service::new();
+    let key = make(&mut service, KeySpec::Hmac256, KeyUsage::GenerateVerifyMac);
+    let wrapped = Wrapped::new(&mut service, &key, AES);
+    let good = wrapped.request(&[7; 32]);
+    let bad = wrapped.request(&[7; 31]);
+    for (sent, is_material) in [(bad, false), (good, true)] {
+        let request: Request = sent.try_into().unwrap();
+        let (caller, store) = (service.caller("ada"), service.store.clone());
+        let first = decide(&mut service.ctx(&store, &caller), &request).unwrap();
+        let Decision::Compute(computation) = first else { panic!("{first:?}") };
+        computation.run();
+        for _ in 0..2 {
+            let again = decide(&mut service.ctx(&store, &caller), &request).unwrap();
+            let Decision::Plan(plan) = again else { panic!("{again:?}") };
+            assert_eq!(plan.reply.is_ok(), is_material);
+        }
+    }
 }

@@ -1,11 +1,15 @@
 //! ImportKeyMaterial: the first material of a key, one that was there before, or the next one.
 
+use std::sync::Arc;
+
+use conclave_crypto::sha256;
 use conclave_proto::{record, v1};
 use zeroize::Zeroize;
 
 use crate::action::Action;
 use crate::answer::{Kept, KeptKey};
 use crate::audit_entry::Told;
+use crate::computation::{Computation, Computed};
 use crate::fields::{MaterialDescription, MaterialIdText, Tagged};
 use crate::importing::check_importable;
 use crate::importing::token::ImportToken;
@@ -49,6 +53,7 @@ pub(crate) struct ImportKeyMaterial {
     import_type: Option<ImportType>,
     description: Option<MaterialDescription>,
     material_id: Option<MaterialIdText>,
+    imported: Computed<Result<Material, Refusal>>,
 }
 
 impl TryFrom<v1::ImportKeyMaterialRequest> for ImportKeyMaterial {
@@ -82,6 +87,7 @@ impl TryFrom<v1::ImportKeyMaterialRequest> for ImportKeyMaterial {
             import_type,
             description: MaterialDescription::parse_optional(sent.key_material_description)?,
             material_id,
+            imported: Computed::default(),
         })
     }
 }
@@ -115,14 +121,14 @@ impl Change for ImportKeyMaterial {
         self.check_members(key.spec)?;
         self.check_valid_to(work.now_ms)?;
         let token = ImportToken::open(self.token.bytes(), key.id, work.keyring, work.now_ms)?;
-        let material = token.unwrap(self.wrapped.bytes())?;
-        let material = Material::import(key.spec, key.usage, &material).map_err(Refusal::from)?;
+        let imported = self.unwrap(token, &key)?;
+        let material = imported.as_ref().as_ref().map_err(Clone::clone)?;
         let id = material.id(key.id);
         if self.material_id.as_ref().is_some_and(|named| named.as_str() != hex::encode(id)) {
             return Err(Refusal::OtherKeyMaterial.into());
         }
         let mut stored = key.to_stored();
-        self.place(&key, &mut stored, &material, id, work.now_ms, &arn)?;
+        self.place(&key, &mut stored, material, id, work.now_ms, &arn)?;
         // What was disabled stays so; what waited for this need wait no longer.
         let state = match key.state {
             KeyState::PendingImport if stored.is_whole() => KeyState::Enabled,
@@ -150,6 +156,21 @@ pub(super) fn shown_id(spec: KeySpec, id: MaterialId) -> Vec<u8> {
 }
 
 impl ImportKeyMaterial {
+    /// Opens what was wrapped for the token, and checks that it is material of such a key, which takes
+    /// private operations of RSA.
+    fn unwrap(
+        &self,
+        token: ImportToken,
+        key: &KeyRecord,
+    ) -> Result<Arc<Result<Material, Refusal>>, Computation> {
+        let (spec, usage) = (key.spec, key.usage);
+        let wrapped = self.wrapped.bytes().to_vec();
+        self.imported.get(sha256(&[self.token.bytes()]), move || {
+            let bytes = token.unwrap(&wrapped)?;
+            Ok(Material::import(spec, usage, &bytes)?)
+        })
+    }
+
     /// Keys of other kinds have one material, for good.
     fn check_members(&self, spec: KeySpec) -> Result<(), Refusal> {
         if spec == KeySpec::SymmetricDefault {
