@@ -26,6 +26,8 @@ pub struct Ctx<'a> {
     pub region: &'a str,
     /// How ARNs of this domain look.
     pub domain: &'a DomainInfo,
+    /// How many keys the domain may have, those that wait to be deleted among them.
+    pub keys_max: u32,
     /// Who asks.
     pub caller: &'a Caller,
 }

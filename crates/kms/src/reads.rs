@@ -28,6 +28,9 @@ pub const ALIASES_MAX: u32 = 50;
 /// Grants of one key, as AWS KMS bounds them.
 pub const GRANTS_MAX: u32 = 50_000;
 
+/// What all keys are under, so that they are counted.
+pub(crate) const DOMAIN: RecordId = RecordId::singleton(Kind::Domain);
+
 pub(crate) struct Reads<'a> {
     view: &'a dyn View,
     keyring: &'a Keyring,
@@ -152,6 +155,11 @@ impl<'a> Reads<'a> {
             Some(tombstone) if key_id(record, &tombstone.key_id)? != key => Err(misplaced(record)),
             _ => Ok(stored),
         }
+    }
+
+    /// Whether the domain may have one more key.
+    pub(crate) fn has_room_for_key(&mut self, max: u32) -> bool {
+        self.has_room(Family::new(DOMAIN, Kind::Key), max)
     }
 
     /// Whether a key may have one more alias.

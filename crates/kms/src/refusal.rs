@@ -84,6 +84,15 @@ pub enum Refusal {
         /// Of the one it names.
         old: String,
     },
+    /// The domain has as many keys as it may have.
+    #[error(
+        "The domain has {max} keys, the most that it may have; delete keys, or have its operators raise \
+         limits.keys"
+    )]
+    KeyLimit {
+        /// How many.
+        max: u32,
+    },
     /// The key has as many aliases as it can have.
     #[error("Key {arn} has {max} aliases, the most that a key can have; delete one first")]
     AliasLimit {
@@ -396,6 +405,7 @@ impl Refusal {
             | Self::ShareEpochPending => Exception::InvalidState,
             Self::RotationLimit { .. }
             | Self::TooManyDomainKeys { .. }
+            | Self::KeyLimit { .. }
             | Self::AliasLimit { .. } => Exception::LimitExceeded,
             Self::InvalidCiphertext | Self::WrongMaterial(_) => Exception::InvalidCiphertext,
             Self::IncorrectKey => Exception::IncorrectKey,
@@ -446,7 +456,7 @@ impl Refusal {
     }
 
     /// How its audit entry explains it: the name, and the message if there is one.
-    pub(crate) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         match self.message() {
             message if message.is_empty() => self.name().to_owned(),
             message => format!("{}: {message}", self.name()),

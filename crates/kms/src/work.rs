@@ -21,7 +21,7 @@ use crate::keys::check_usable;
 use crate::material::{Material, Pair};
 use crate::operation::{Asked, Request};
 use crate::plan::{DecideError, Plan};
-use crate::reads::{Guards, Reads, due_record_id, key_record_id};
+use crate::reads::{DOMAIN, Guards, Reads, due_record_id, key_record_id};
 use crate::records::{BackingKey, KeyRecord, StoredKey};
 use crate::refusal::Refusal;
 use crate::spec::KeyUsage;
@@ -32,6 +32,7 @@ pub(crate) struct Work<'a> {
     pub(crate) entropy: &'a mut dyn Entropy,
     pub(crate) now_ms: u64,
     pub(crate) domain: &'a DomainInfo,
+    pub(crate) keys_max: u32,
     pub(crate) caller: &'a Caller,
     node: &'a str,
     region: &'a str,
@@ -84,6 +85,7 @@ impl<'a> Work<'a> {
             entropy: ctx.entropy,
             now_ms: ctx.now_ms,
             domain: ctx.domain,
+            keys_max: ctx.keys_max,
             caller: ctx.caller,
             node: ctx.node,
             region: ctx.region,
@@ -180,11 +182,22 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes a key's record, and beside it when something is next to happen to the key: each key that
-    /// has such a time has exactly one record of it.
+    /// Writes the record of a key that was not there before.
+    pub(crate) fn put_new_key(&mut self, id: KeyId, key: &StoredKey) {
+        self.put_under(DOMAIN, key_record_id(id), &key.encode());
+        self.put_due(id, key);
+    }
+
+    /// Writes a key's record.
     pub(crate) fn put_key(&mut self, key: &StoredKey) {
         let id = KeyId::new(key.id.as_slice().try_into().expect("16 bytes"));
         self.put(key_record_id(id), &key.encode());
+        self.put_due(id, key);
+    }
+
+    /// Writes when something is next to happen to a key: each that has such a time has exactly one
+    /// record of it.
+    fn put_due(&mut self, id: KeyId, key: &StoredKey) {
         let (was_due, is_due) = (key.was_due_ms, key.due_ms());
         if was_due == is_due {
             return;

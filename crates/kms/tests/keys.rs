@@ -5,7 +5,9 @@ mod common;
 
 use common::{Service, Told, created, decrypt, encrypt, pairs};
 use conclave_crypto::Entropy;
+use conclave_kms::Request;
 use conclave_proto::{audit, v1};
+use conclave_store::{Guarded, Outcome};
 
 fn script(told: &[Told]) -> Vec<String> {
     told.iter().map(Told::line).collect()
@@ -372,4 +374,39 @@ fn the_largest_key_can_be_created_and_rotated() {
         ..Default::default()
     };
     assert!(service.call("uma", request).reply.is_ok());
+}
+
+/// Those that wait to be deleted count; those that are destroyed do not, and the last place is taken once.
+#[test]
+fn a_domain_has_at_most_so_many_keys() {
+    let mut service = Service::new();
+    service.keys_max = 3;
+    let waiting = service.key("alias/waiting");
+    let request =
+        v1::ScheduleKeyDeletionRequest { key_id: waiting, pending_window_in_days: Some(7) };
+    let deletion_ms = service.now_ms + 7 * 86_400_000;
+    service.call("ada", request).reply.unwrap();
+    let external = v1::CreateKeyRequest { origin: "EXTERNAL".to_owned(), ..Default::default() };
+    service.call("ada", external).reply.unwrap();
+
+    let request: Request = v1::CreateKeyRequest::default().try_into().unwrap();
+    let (first, late) = (service.caller("ada"), service.caller("ada"));
+    let (plan, late_plan) = (service.decide(&first, &request), service.decide(&late, &request));
+    assert!(service.commit(&first, &request, plan).reply.is_ok());
+    let outcome = service.store.commit(late_plan.body, service.now_ms);
+    assert!(
+        matches!(outcome, Outcome::Conflict { on: Some(Guarded::Fewer(_)), .. }),
+        "{outcome:?}"
+    );
+    let refused = service.call_as(&late, &request).reply.unwrap_err();
+    assert_eq!(
+        refused.reason(),
+        "LimitExceededException: The domain has 3 keys, the most that it may have; delete keys, or \
+         have its operators raise limits.keys"
+    );
+
+    service.now_ms = deletion_ms;
+    assert_eq!(service.fall_due(deletion_ms).len(), 1);
+    assert!(service.call("ada", v1::CreateKeyRequest::default()).reply.is_ok());
+    assert!(service.call("ada", v1::CreateKeyRequest::default()).reply.is_err());
 }

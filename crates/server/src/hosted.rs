@@ -15,6 +15,7 @@ use conclave_store::{Kind, RecordId, View};
 use prost::Message;
 use tokio::sync::Notify;
 
+use crate::config::Config;
 use crate::folder::DomainFolder;
 use crate::resealing::Progress;
 use crate::token::Token;
@@ -27,6 +28,8 @@ pub(crate) struct Hosted {
     pub(crate) folder: DomainFolder,
     pub(crate) name: String,
     pub(crate) region: String,
+    /// How many keys the domain may have, as far as this node makes them.
+    pub(crate) keys_max: u32,
     pub(crate) replica: Replica,
     /// The node's HSM, if it is configured with one.
     pub(crate) token: Option<Token>,
@@ -49,7 +52,7 @@ impl Hosted {
     pub(crate) fn new(
         folder: DomainFolder,
         name: String,
-        region: String,
+        config: &Config,
         replica: Replica,
         seal: NodeSeal,
         token: Option<Token>,
@@ -59,7 +62,8 @@ impl Hosted {
         Self {
             folder,
             name,
-            region,
+            region: config.region.clone(),
+            keys_max: config.limits.keys,
             replica,
             token,
             cache: Cache::default(),

@@ -190,7 +190,7 @@ impl Node {
         let hosted = Arc::new(Hosted::new(
             folder,
             self.name.clone(),
-            self.config.region.clone(),
+            &self.config,
             replica,
             seal,
             token,

@@ -212,6 +212,7 @@ fn with_ctx<T>(
             node: &hosted.name,
             region: &hosted.region,
             domain: &info,
+            keys_max: hosted.keys_max,
             caller,
         };
         Lent::Done(work(&view, &mut ctx))

@@ -94,6 +94,7 @@ fn ctx<'a>(
         node: "n1",
         region: "eu",
         domain: &STAGE.domain,
+        keys_max: 1_000,
         caller,
     }
 }

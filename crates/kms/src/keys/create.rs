@@ -117,6 +117,9 @@ impl Change for CreateKey {
         if work.reads.key(id)?.is_some() {
             return Err(Refusal::KeyExists { arn: work.domain.key_arn(id) }.into());
         }
+        if !work.reads.has_room_for_key(work.keys_max) {
+            return Err(Refusal::KeyLimit { max: work.keys_max }.into());
+        }
         if let Some(alias) = &self.alias {
             create_alias(work, alias, id)?;
         }
@@ -145,7 +148,7 @@ impl Change for CreateKey {
             (KeyState::Enabled, 1)
         };
         key.set_state(state);
-        work.put_key(&key);
+        work.put_new_key(id, &key);
         let kept = Kept::key(work.now_ms, KeptKey { id, state, versions });
         Ok(Kept { item, ..kept })
     }

@@ -28,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) entropy: SeededEntropy,
     pub(crate) domain: DomainInfo,
     pub(crate) now_ms: u64,
+    pub(crate) keys_max: u32,
     requests: u64,
 }
 
@@ -69,6 +70,7 @@ impl Service {
             entropy,
             domain: DomainInfo { name: "eu".to_owned(), account: ACCOUNT.to_owned() },
             now_ms: NOW_MS,
+            keys_max: 1_000_000,
             requests: 0,
         };
         for (name, role) in &PRINCIPALS[1..] {
@@ -115,6 +117,7 @@ impl Service {
             node: "node-1",
             region: "eu-west",
             domain: &self.domain,
+            keys_max: self.keys_max,
             caller,
         }
     }

@@ -1,4 +1,4 @@
-//! `[limits]`: what one host and one principal may take of a node.
+//! `[limits]`: what one host and one principal may take of a node, and what a domain may hold.
 
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ pub(super) struct RawLimits {
     connections_per_address: Option<u64>,
     requests_per_second: Option<u64>,
     burst: Option<u64>,
+    keys: Option<u64>,
 }
 
 /// Limits that suit some networks and not others. Those that suit all are constants where they
@@ -26,6 +27,8 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Requests of one principal at once, after a pause.
     pub burst: u32,
+    /// Keys of the domain, as far as this node makes them.
+    pub keys: u32,
 }
 
 impl Limits {
@@ -41,6 +44,7 @@ impl Limits {
         let per_second =
             ranged("limits.requests_per_second", raw.requests_per_second, 50_000, 1, 1_000_000)?;
         let burst = ranged("limits.burst", raw.burst, per_second.max(100), 1, 1_000_000)?;
+        let keys = ranged("limits.keys", raw.keys, 1_000_000, 1, 10_000_000)?;
         if per_address > connections {
             return Err(ConfigError::Value {
                 key: "limits.connections_per_address",
@@ -54,6 +58,7 @@ impl Limits {
             connections_per_address: per_address.try_into().expect(bounded),
             requests_per_second: per_second.try_into().expect(bounded),
             burst: burst.try_into().expect(bounded),
+            keys: keys.try_into().expect(bounded),
         })
     }
 }
