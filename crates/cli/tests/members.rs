@@ -10,6 +10,7 @@ mod harness;
 
 use std::process::Command;
 
+use conclave_hsm_faults::control::Faults;
 use harness::traffic::{REQUEST_LIMIT, Traffic, encrypt_often};
 use harness::{Cluster, LONG, json, run, wait_for};
 use serde_json::Value;
@@ -256,4 +257,39 @@ fn a_node_that_lost_its_disk_comes_back_under_a_new_raft_id_with_one_command() {
     assert!(raft_id(&cluster).unwrap() > before);
     cluster.wait_same_head(&["n1", "n2", "n3"]);
     logs_agree(&cluster, 3);
+}
+
+/// An admission that broke off goes on where it stands, also that of a node that was a member before: it
+/// keeps its Raft id and what it has fetched, however often whoever adds it has to begin again.
+#[test]
+fn an_admission_that_broke_off_is_gone_on_with() {
+    let mut cluster = Cluster::start_with_tokens(1);
+    cluster.add_spare_node_with_token("n2");
+    run(&mut add(&cluster, &["n2"]));
+    let epoch = check(&cluster, &["n1", "n2"], 2, 1);
+    run(&mut remove(&cluster, "n2"));
+    let epoch = check(&cluster, &["n1"], 1, epoch);
+    cluster.kill("n2");
+    std::fs::remove_dir_all(&cluster.node("n2").data_dir).unwrap();
+    let control = cluster.make_hsm_faulty("n2");
+    cluster.restart("n2");
+    let begins = cluster.log_of("n2").len();
+
+    // With such an HSM it has no share yet when who adds it is gone.
+    control.set(&Faults { delay_ms: 2_000, ..Faults::default() });
+    let mut breaking_off = add(&cluster, &["n2"]).spawn().unwrap();
+    wait_for("the node to have caught up", LONG, || {
+        let times = cluster.log_of("n1").matches("caught up name=\"n2\"").count();
+        (times == 2).then_some(())
+    });
+    cluster.kill("n1");
+    breaking_off.kill().unwrap();
+    breaking_off.wait().unwrap();
+    control.set(&Faults::default());
+    cluster.restart("n1");
+    cluster.wait_state("n1", "open");
+    run(&mut add(&cluster, &["n2"]));
+    check(&cluster, &["n1", "n2"], 2, epoch);
+    let log = cluster.log_of("n2").split_off(begins);
+    assert_eq!(log.matches("hosting a domain").count(), 1, "{log}");
 }

@@ -75,15 +75,15 @@ pub(crate) async fn add(
     }
     let mut joiners = Vec::new();
     for (new, hello) in wanted.iter().zip(hellos) {
-        let raft_id = match order.admitted_before(&current, new, &hello) {
+        let raft_id = match order.admitted_before(new, &hello) {
             Some(raft_id) => {
                 let parameters = [("step", "resume".to_owned())];
                 order.record(BTreeMap::new(), Vec::new(), &parameters, &[&new.name]).await?;
                 raft_id
             }
             None => {
-                let revision = order.admit(member_record(&new.peer, 0, hello.clone())).await?;
-                revision.log_index.0
+                let member = member_record(&new.peer, 0, hello.clone());
+                order.admit(member, hello.raft_id).await?.log_index.0
             }
         };
         let mut client = peer::client(node, &new.name, &new.peer, None)?;
@@ -165,7 +165,7 @@ pub(crate) async fn remove(
 
 impl Order<'_> {
     /// One txn an admission: each changes the same record, so no two share a log index.
-    async fn admit(&self, member: Member) -> Result<Revision, Status> {
+    async fn admit(&self, member: Member, held_raft_id: u64) -> Result<Revision, Status> {
         let guard = |kind| {
             let id = RecordId::singleton(kind);
             (id, self.hosted.replica.view().guard(&id))
@@ -179,30 +179,28 @@ impl Order<'_> {
         SystemEntropy.fill(&mut nonce);
         let name = member.name.clone();
         let fingerprint = hex::encode(&member.enrolment_key);
-        admissions.admissions.push(Admission { member: Some(member), nonce });
+        admissions.admissions.push(Admission { member: Some(member), nonce, held_raft_id });
         let write = Write::put(RecordId::singleton(Kind::Admissions), admissions.encode_to_vec());
         let parameters = [("step", "admit".to_owned()), ("enrolmentKey", fingerprint)];
         self.record(guards, vec![write], &parameters, &[&name]).await
     }
 
     /// The Raft id under which this node was admitted, if that was begun and broke off before it
-    /// became a member: it goes on where it stands. A member's Raft id ends with its membership.
-    fn admitted_before(
-        &self,
-        current: &Members,
-        new: &InitMember,
-        hello: &HelloResponse,
-    ) -> Option<u64> {
+    /// became a member: it goes on where it stands, as a learner that may have caught up in part. A
+    /// member's Raft id ends with its membership; since they grow, what is larger than the one that
+    /// the node held when it was admitted came with the admission.
+    fn admitted_before(&self, new: &InitMember, hello: &HelloResponse) -> Option<u64> {
         let admissions = self.hosted.admissions().admissions;
-        let admitted =
-            admissions.into_iter().filter_map(|admission| admission.member).any(|member| {
+        let is_this = |admission: &Admission| {
+            let held = admission.held_raft_id;
+            admission.member.as_ref().is_some_and(|member| {
                 member.name == new.name
                     && member.peer == new.peer
                     && member.enrolment_key == hello.enrolment_key
-            });
-        let was_member = current.former.contains(&new.name)
-            || current.members.iter().any(|member| member.raft_id == hello.raft_id);
-        (admitted && !was_member && hello.raft_id != 0).then_some(hello.raft_id)
+                    && hello.raft_id > held
+            })
+        };
+        admissions.iter().any(is_this).then_some(hello.raft_id)
     }
 
     async fn move_leadership_from(
