@@ -24,8 +24,9 @@ struct Lane {
     nice: i32,
 }
 
-/// Each may take seconds. A second at once would only take the processor from those who use keys.
-static MAKING: LazyLock<Lane> = LazyLock::new(|| Lane::new("key-maker", 1, 64, 19));
+/// Each may take seconds. A second at once would only take the processor from those who use keys. Not the
+/// lowest priority: where the processors are busy that would be a hundredth of one, and no key in time.
+static MAKING: LazyLock<Lane> = LazyLock::new(|| Lane::new("key-maker", 1, 64, 10));
 /// Milliseconds, so as many as there are processors.
 static COMPUTING: LazyLock<Lane> = LazyLock::new(|| {
     let processors = available_parallelism().map_or(1, usize::from);
