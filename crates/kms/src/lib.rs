@@ -68,3 +68,5 @@ pub use spec::{
     EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeySpec, KeyUsage,
     MacAlgorithm, Origin, SigningAlgorithm,
 };
+#[doc(hidden)]
+pub use usage::verify_published;

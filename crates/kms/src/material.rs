@@ -36,6 +36,15 @@ pub(crate) enum Pair {
     MlKem(ml_kem::DecapsulationKey),
 }
 
+/// The public half of a pair that signs: all that verification is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Public<'k> {
+    Rsa(&'k rsa::VerifyingKey),
+    Ecdsa(&'k ecdsa::VerifyingKey),
+    Ed25519(ed25519::VerifyingKey),
+    MlDsa(&'k ml_dsa::VerifyingKey),
+}
+
 /// What a key spec means to the algorithms below.
 enum Family {
     Symmetric,
@@ -251,6 +260,17 @@ impl Pair {
         }
     }
 
+    /// The half that verifies, if the other signs.
+    pub(crate) fn public(&self) -> Option<Public<'_>> {
+        match self {
+            Self::RsaSign(key) => Some(Public::Rsa(key.public())),
+            Self::Ecdsa(key) => Some(Public::Ecdsa(key.public())),
+            Self::Ed25519(key) => Some(Public::Ed25519(key.verifying_key())),
+            Self::MlDsa(key) => Some(Public::MlDsa(key.public())),
+            Self::RsaDecrypt(_) | Self::Ecdh(_) | Self::MlKem(_) => None,
+        }
+    }
+
     fn to_pkcs8(&self) -> Secret {
         match self {
             Self::RsaSign(key) => key.to_pkcs8(),
@@ -274,6 +294,36 @@ impl Pair {
             Self::MlDsa(key) => key.public().to_spki(),
             Self::MlKem(key) => key.public().to_spki(),
         }
+    }
+}
+
+impl Public<'_> {
+    /// Does `with` the public key of a key of `spec` that stands in SubjectPublicKeyInfo, DER.
+    pub(crate) fn with_spki<T>(
+        spec: KeySpec,
+        spki: &[u8],
+        with: impl FnOnce(Public<'_>) -> T,
+    ) -> Result<T, KeyError> {
+        let other = KeyError::OtherAlgorithm { expected: spec.name() };
+        Ok(match family(spec) {
+            Some(Family::Rsa(size)) => {
+                let key = rsa::VerifyingKey::from_spki(spki)?;
+                if key.size() != size {
+                    return Err(other);
+                }
+                with(Public::Rsa(&key))
+            }
+            Some(Family::Ec(curve)) => {
+                with(Public::Ecdsa(&ecdsa::VerifyingKey::from_spki(curve, spki)?))
+            }
+            Some(Family::Ed25519) => with(Public::Ed25519(ed25519::VerifyingKey::from_spki(spki)?)),
+            Some(Family::MlDsa(parameters)) => {
+                with(Public::MlDsa(&ml_dsa::VerifyingKey::from_spki(parameters, spki)?))
+            }
+            Some(Family::Symmetric | Family::Mac(_) | Family::MlKem(_)) | None => {
+                return Err(other);
+            }
+        })
     }
 }
 

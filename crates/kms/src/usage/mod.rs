@@ -18,4 +18,5 @@ pub(crate) use encrypt::Encrypt;
 pub(crate) use mac::{GenerateMac, VerifyMac};
 pub(crate) use random::GenerateRandom;
 pub(crate) use re_encrypt::ReEncrypt;
+pub use sign::verify_published;
 pub(crate) use sign::{Sign, Verify};

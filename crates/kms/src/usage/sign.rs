@@ -12,13 +12,13 @@ use crate::computation::Computed;
 use crate::fields::{GrantTokens, SignedMessage, Tagged};
 use crate::invalid::Invalid;
 use crate::key_ref::KeyRef;
-use crate::material::Pair;
+use crate::material::{Pair, Public};
 use crate::operation::{Operation, Use};
 use crate::plan::DecideError;
 use crate::records::KeyRecord;
 use crate::refusal::Refusal;
 use crate::response::Response;
-use crate::spec::{KeyUsage, SigningAlgorithm, named};
+use crate::spec::{KeySpec, KeyUsage, SigningAlgorithm, named};
 use crate::work::{Stop, Work};
 
 named! {
@@ -84,11 +84,16 @@ impl Signing {
     /// The key, if it is one for this.
     fn key(&self, work: &mut Work<'_>, action: Action) -> Result<Arc<KeyRecord>, Stop> {
         let key = work.usable_key(&self.key, KeyUsage::SignVerify, action)?;
-        if !key.spec.signing_algorithms().contains(&self.algorithm) {
-            let (algorithm, spec) = (self.algorithm.name(), key.spec.name());
-            return Err(Refusal::AlgorithmOfSpec { algorithm, spec }.into());
-        }
+        self.check_algorithm(key.spec)?;
         Ok(key)
+    }
+
+    fn check_algorithm(&self, spec: KeySpec) -> Result<(), Refusal> {
+        if spec.signing_algorithms().contains(&self.algorithm) {
+            return Ok(());
+        }
+        let (algorithm, spec) = (self.algorithm.name(), spec.name());
+        Err(Refusal::AlgorithmOfSpec { algorithm, spec })
     }
 
     fn over(&self) -> ToSign<'_> {
@@ -98,8 +103,8 @@ impl Signing {
         }
     }
 
-    fn digest_length(&self) -> Stop {
-        Refusal::from(Invalid::DigestLength { algorithm: self.algorithm.name() }).into()
+    fn digest_length(&self) -> Refusal {
+        Invalid::DigestLength { algorithm: self.algorithm.name() }.into()
     }
 
     fn sign(&self, pair: &Pair) -> Result<Vec<u8>, SignError> {
@@ -116,26 +121,22 @@ impl Signing {
         }
     }
 
-    fn verify(&self, pair: &Pair, signature: &[u8]) -> Result<(), Stop> {
+    fn verify(&self, public: Public<'_>, signature: &[u8]) -> Result<(), Refusal> {
         let over = self.over();
-        let verified = match pair {
-            Pair::RsaSign(key) => key.public().verify(rsa_scheme(self.algorithm), over, signature),
-            Pair::Ecdsa(key) => key.public().verify(over, signature),
-            Pair::Ed25519(key) => {
-                let public = key.verifying_key();
-                match self.message_type {
-                    MessageType::Raw => public
-                        .verify(self.message.bytes(), signature)
-                        .map_err(|_| VerifyError::BadSignature),
-                    _ => public.verify_prehashed(over, signature),
-                }
-            }
-            Pair::MlDsa(key) => key.public().verify(over, signature),
-            Pair::RsaDecrypt(_) | Pair::Ecdh(_) | Pair::MlKem(_) => Err(VerifyError::BadSignature),
+        let verified = match public {
+            Public::Rsa(key) => key.verify(rsa_scheme(self.algorithm), over, signature),
+            Public::Ecdsa(key) => key.verify(over, signature),
+            Public::Ed25519(key) => match self.message_type {
+                MessageType::Raw => key
+                    .verify(self.message.bytes(), signature)
+                    .map_err(|_| VerifyError::BadSignature),
+                _ => key.verify_prehashed(over, signature),
+            },
+            Public::MlDsa(key) => key.verify(over, signature),
         };
         verified.map_err(|error| match error {
             VerifyError::Digest(_) => self.digest_length(),
-            VerifyError::BadSignature => Refusal::InvalidSignature.into(),
+            VerifyError::BadSignature => Refusal::InvalidSignature,
         })
     }
 }
@@ -205,7 +206,7 @@ impl Use for Sign {
             pair => self.signing.sign(pair),
         };
         let signature = signed.map_err(|error| match error {
-            SignError::Digest(_) => self.signing.digest_length(),
+            SignError::Digest(_) => Stop::from(self.signing.digest_length()),
             error @ SignError::Failed => DecideError::from(error).into(),
         })?;
         work.unless_dry_run(self.signing.dry_run)?;
@@ -256,13 +257,46 @@ impl Use for Verify {
     fn perform(&self, work: &mut Work<'_>) -> Result<Response, Stop> {
         let key = self.signing.key(work, self.action())?;
         let (_, current) = work.current(&key)?;
-        self.signing.verify(work.pair(&key, current)?, self.signature.bytes())?;
+        let public = work.pair(&key, current)?.public().ok_or(Refusal::InvalidSignature)?;
+        self.verify(public)?;
         work.unless_dry_run(self.signing.dry_run)?;
-        Ok(v1::VerifyResponse {
-            key_id: work.domain.key_arn(key.id),
+        Ok(self.response(work.domain.key_arn(key.id)).into())
+    }
+}
+
+impl Verify {
+    fn verify(&self, public: Public<'_>) -> Result<(), Refusal> {
+        self.signing.verify(public, self.signature.bytes())
+    }
+
+    fn response(&self, key_id: String) -> v1::VerifyResponse {
+        v1::VerifyResponse {
+            key_id,
             signature_valid: true,
             signing_algorithm: self.signing.algorithm.name().to_owned(),
         }
-        .into())
     }
+}
+
+/// What Verify answers of a key of `spec` with this public key (SubjectPublicKeyInfo, DER): for published
+/// vectors, which come without the private keys that a record needs. Nothing but the finding of the
+/// key is left out, and no face leads here.
+///
+/// # Errors
+/// The operation's refusals; [`Invalid::PublicKey`] for what is no public key of `spec`.
+#[doc(hidden)]
+pub fn verify_published(
+    sent: v1::VerifyRequest,
+    spec: KeySpec,
+    spki: &[u8],
+) -> Result<v1::VerifyResponse, Refusal> {
+    let key_id = sent.key_id.clone();
+    let asked = Verify::try_from(sent)?;
+    asked.signing.check_algorithm(spec)?;
+    let verified = Public::with_spki(spec, spki, |public| asked.verify(public));
+    verified.map_err(|_| Invalid::PublicKey)??;
+    if asked.signing.dry_run {
+        return Err(Refusal::DryRun);
+    }
+    Ok(asked.response(key_id))
 }

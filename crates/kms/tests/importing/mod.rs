@@ -1,4 +1,5 @@
 //! The wrapping side of an import, as a client does it, and one use of each kind of key.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use conclave_crypto::ec::Curve;
 use conclave_crypto::rsa::{EncryptingKey, Oaep, Size};
