@@ -60,11 +60,13 @@ impl Operation for ChangeRotation {
 impl Change for ChangeRotation {
     fn perform(&self, work: &mut Work<'_>) -> Result<Kept, Stop> {
         let key = work.find_key(&self.key)?;
+        check_rotates(&key)?;
+        let arn = work.domain.key_arn(key.id);
         // Material from outside is rotated to what was imported for that, on demand.
-        if key.spec != KeySpec::SymmetricDefault || key.external {
-            return Err(Refusal::NoRotation.into());
+        if key.external {
+            return Err(Refusal::Origin { arn, origin: "EXTERNAL" }.into());
         }
-        check_usable(key.state, &work.domain.key_arn(key.id))?;
+        check_usable(key.state, &arn)?;
         let asked = self.period.map(RotationPeriod::days);
         // Turned on again as it is, the next rotation stays where it was.
         if key.rotation.map(|rotation| rotation.period_days) != asked {

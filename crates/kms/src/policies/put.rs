@@ -10,7 +10,7 @@ use crate::fields::{PolicyDocument, PolicyName};
 use crate::key_ref::{DomainInfo, KeyId, KeyRef};
 use crate::operation::{Change, Operation};
 use crate::reads::{key_policy_record_id, key_record_id};
-use crate::records::{KeyPolicyRecord, KeyState};
+use crate::records::KeyPolicyRecord;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::work::{Stop, Work};
@@ -48,11 +48,9 @@ impl Operation for PutKeyPolicy {
 }
 
 impl Change for PutKeyPolicy {
+    /// Whatever the key's state: of one that is to be deleted the policy says who may yet keep it.
     fn perform(&self, work: &mut Work<'_>) -> Result<Kept, Stop> {
         let key = work.find_key(&self.key)?;
-        if let KeyState::PendingDeletion { .. } = key.state {
-            return Err(Refusal::PendingDeletion { arn: work.domain.key_arn(key.id) }.into());
-        }
         put_policy(work, key.id, &self.policy, self.bypass_lockout_check)?;
         Ok(Kept::nothing(work.now_ms))
     }
