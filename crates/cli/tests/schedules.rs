@@ -5,18 +5,12 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
-
 use harness::faults::clock::with_clocks_of_their_own;
-use harness::{Cluster, LONG, count_from, faults, json, wait_for};
-use serde_json::Value;
+use harness::keys::{audited, key};
+use harness::{Cluster, LONG, count_from, faults, wait_for};
 
 const DAY: i64 = 86_400;
 const TWO_YEARS: i64 = 2 * 365 * DAY;
-
-fn key(cluster: &Cluster, args: &[&str]) -> Result<Value, String> {
-    json(cluster.cli().args(["--output", "json", "key"]).args(args))
-}
 
 fn make(cluster: &Cluster) -> String {
     key(cluster, &["create"]).unwrap()["key_id"].as_str().unwrap().to_owned()
@@ -28,21 +22,6 @@ fn versions(cluster: &Cluster, id: &str) -> u64 {
 
 fn is_gone(cluster: &Cluster, id: &str) -> bool {
     key(cluster, &["describe", id]).is_err_and(|error| error.contains("does not exist"))
-}
-
-/// How often the audit log says that this was done to each key.
-fn audited(cluster: &Cluster, action: &str) -> BTreeMap<String, usize> {
-    let mut list = cluster.cli_as("auditor");
-    list.args(["--output", "json", "audit", "list", "--limit", "100000"]);
-    list.args(["--action", action, "--outcome", "success"]);
-    let found = json(&mut list).unwrap();
-    let entries = found.as_array().or_else(|| found["entries"].as_array()).unwrap();
-    let mut times = BTreeMap::new();
-    for entry in entries {
-        let arn = entry["resources"][0].as_str().unwrap();
-        *times.entry(arn.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
-    }
-    times
 }
 
 #[test]

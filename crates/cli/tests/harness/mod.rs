@@ -9,6 +9,7 @@
 )]
 
 pub mod faults;
+pub mod keys;
 pub mod load;
 #[path = "../../src/dev/ports.rs"]
 pub mod ports;
