@@ -178,6 +178,44 @@ fn a_node_with_a_slow_hsm_is_dealt_to_all_the_same() {
     cluster.wait_state(&id, "open");
 }
 
+/// The only open node is busy with its HSM for long: who was away gets its new share from it meanwhile.
+#[test]
+fn a_node_with_a_slow_hsm_gives_others_their_shares_meanwhile() {
+    let mut cluster = Cluster::start(3);
+    cluster.kill("n2");
+    let rotated =
+        json(cluster.cli().args(["--output", "json", "operator", "rotate-root"])).unwrap();
+    assert_eq!(rotated["missing"], serde_json::json!(["n2"]), "{rotated}");
+    // Its share is still under the operators' seal; it brings it under its token, call by call.
+    cluster.terminate("n1");
+    cluster.give_token("n1");
+    let control = cluster.make_hsm_faulty("n1");
+    control.set(&Faults { delay_ms: 2_000, ..Faults::default() });
+    cluster.restart("n1");
+    // Without n2 it takes a while until it has a leader, and can be unsealed.
+    wait_for("n1 to take the shares", LONG, || {
+        cluster.enter_shares("n1", &[1, 2, 3]).status.success().then_some(())
+    });
+    cluster.wait_state("n1", "open");
+    cluster.kill("n3");
+    cluster.launch("n2", &[]);
+    wait_for("n2 to have its share", LONG, || cluster.shares_of("n2").contains(&2).then_some(()));
+    let log = cluster.log_of("n1");
+    let is_busy = ["under another seal now", "not under the configured seal"]
+        .iter()
+        .all(|ended| !log.contains(ended));
+    assert!(is_busy, "its HSM was ready sooner, so this shows nothing: {log}");
+
+    control.set(&Faults::default());
+    wait_for("n1 to keep its share under its token", LONG, || {
+        cluster.log_of("n1").contains("under another seal now").then_some(())
+    });
+    wait_for("the new epoch to be complete", LONG, || {
+        let status = cluster.status()?;
+        (status["share_epoch"] == 2 && status["pending_epoch"].is_null()).then_some(())
+    });
+}
+
 /// Told to stop while a call to its HSM does not return, a node closes what is its own, and ends.
 #[test]
 fn a_node_stops_though_its_hsm_hangs() {

@@ -1,8 +1,8 @@
 //! One node's way in one domain: sealed → share-ready → open.
 //!
 //! [`NodeSeal`] never acts: what happens is told to it, and it answers with [`Effect`]s. The caller
-//! carries them out in order, [`Effect::PersistShare`] durably *before* it acknowledges anything;
-//! if it cannot, it stops the node. What a crash loses is everything but the persisted shares and
+//! carries them out in order, [`Effect::PersistShare`] durably *before* it acknowledges anything; if it
+//! cannot, it stops the node or says so ([`NodeSeal::not_persisted`]). What a crash loses is everything but the persisted shares and
 //! the applied records, and with those [`NodeSeal::new`] begins again.
 //!
 //! Shares are kept by two rules. A share of a plan is kept until a newer dealing is committed, for
@@ -327,6 +327,19 @@ impl NodeSeal {
         let effect = Effect::PersistShare { epoch: share.epoch, bytes: share.encode() };
         self.shares.insert(share.epoch, share);
         vec![effect]
+    }
+
+    /// The disk refused a share of that epoch: what it had `before` ([`NodeSeal::kept_share`]) is all
+    /// there is.
+    pub fn not_persisted(&mut self, epoch: EpochNumber, before: Option<WrappedShare>) {
+        match before {
+            Some(share) => drop(self.shares.insert(epoch, share)),
+            None => {
+                self.shares.remove(&epoch);
+                self.memory.own.remove(&epoch);
+                self.memory.opened.remove(&epoch);
+            }
+        }
     }
 
     /// A root key that came by another way: from the operators, or because this node dealt it.

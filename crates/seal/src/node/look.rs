@@ -70,6 +70,11 @@ impl NodeSeal {
         self.shares.get(&epoch).map(|share| share.wrap.kind())
     }
 
+    /// This node's share of that dealing as it is on its disk.
+    pub fn kept_share(&self, epoch: EpochNumber) -> Option<&WrappedShare> {
+        self.shares.get(&epoch)
+    }
+
     /// The shares on the disk, each with its seal.
     pub fn kept(&self) -> Vec<(EpochNumber, SealKind)> {
         self.shares.iter().map(|(epoch, share)| (*epoch, share.wrap.kind())).collect()

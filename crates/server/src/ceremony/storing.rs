@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use conclave_crypto::SystemEntropy;
 use conclave_crypto::sharing::Share;
-use conclave_seal::{Delivered, EpochNumber, SealKind, ShareEpoch, WrappedShare};
+use conclave_seal::{Delivered, Effect, EpochNumber, NodeSeal, SealKind, ShareEpoch, WrappedShare};
 use tonic::Status;
 use tracing::{error, info, warn};
 
@@ -32,9 +32,10 @@ pub(crate) async fn store(
             (wrapped, Some(own))
         }
     };
-    let effects = hosted.seal().store_share(wrapped, own, plan);
-    let effects = effects.map_err(|error| precondition(error.to_string()))?;
-    carry_out_or_refuse(hosted, effects)?;
+    keep(hosted, plan.number, |seal| {
+        let stored = seal.store_share(wrapped, own, plan);
+        stored.map_err(|error| precondition(error.to_string()))
+    })?;
     hosted.news.notify_one();
     let kept = hosted.seal().sealed_with(plan.number);
     kept.ok_or_else(|| unavailable("the share epoch has just changed"))
@@ -68,6 +69,8 @@ pub(crate) async fn unwrap(hosted: &Arc<Hosted>) {
             if let Err(error) = carry_out(hosted, effects) {
                 error!(%error, "the disk refused");
             }
+            // The others' shares are wanted next.
+            hosted.news.notify_one();
         }
         Err(why) => hosted.set_detail(why.to_string()),
     }
@@ -96,11 +99,23 @@ pub(crate) async fn rewrap(node: &Arc<Node>, hosted: &Arc<Hosted>) {
     if note(hosted, &happened).await.is_err() {
         return;
     }
-    let effects = hosted.seal().rewrapped(wrapped);
-    match carry_out(hosted, effects) {
-        Ok(()) => info!(%epoch, seal = kind.as_str(), "the share is under another seal now"),
-        Err(error) => error!(%error, "the disk refused"),
+    if keep(hosted, epoch, |seal| Ok(seal.rewrapped(wrapped))).is_ok() {
+        info!(%epoch, seal = kind.as_str(), "the share is under another seal now");
     }
+}
+
+/// Has the seal take a share and the disk keep it, while nobody else looks at the seal: what is not on the
+/// disk must not be acknowledged, nor the token's key destroyed that wraps what is there. If the disk
+/// refuses, nothing has changed.
+fn keep(
+    hosted: &Arc<Hosted>,
+    epoch: EpochNumber,
+    take: impl FnOnce(&mut NodeSeal) -> Result<Vec<Effect>, Status>,
+) -> Result<(), Status> {
+    let mut seal = hosted.seal();
+    let before = seal.kept_share(epoch).cloned();
+    let effects = take(&mut seal)?;
+    carry_out_or_refuse(hosted, effects).inspect_err(|_| seal.not_persisted(epoch, before))
 }
 
 /// Destroys the token's keys that wrap nothing any more; whether that is done.

@@ -33,13 +33,16 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Starts the rounds; they end with the node, with the domain, or when told to stop.
+///
+/// What this node's HSM has to do goes on beside the rest: it may take long, or never answer, and neither
+/// the other members nor this node's own part in a dealing wait for it.
 pub(crate) fn start(node: &Arc<Node>, hosted: &Arc<Hosted>, stop: watch::Receiver<bool>) {
-    tokio::spawn(run(Arc::downgrade(node), Arc::downgrade(hosted), stop));
+    tokio::spawn(tend_shares(Arc::downgrade(node), Arc::downgrade(hosted), stop.clone()));
+    tokio::spawn(tend_token(Arc::downgrade(node), Arc::downgrade(hosted), stop));
 }
 
-async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
+async fn tend_shares(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
     let mut round = 0_u32;
-    let mut tidied = None;
     loop {
         let Some(news) = hosted.upgrade().map(|hosted| Arc::clone(&hosted.news)) else { return };
         tokio::select! {
@@ -48,16 +51,10 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
             () = told_to(&mut stop) => return,
         }
         let (Some(node), Some(hosted)) = (node.upgrade(), hosted.upgrade()) else { return };
-        storing::unwrap(&hosted).await;
         if !hosted.seal().wanted().is_empty() {
             ask_all(&node, &hosted).await;
         }
         learn_keys(&hosted);
-        storing::rewrap(&node, &hosted).await;
-        let kept = hosted.seal().kept();
-        if tidied.as_ref() != Some(&kept) && storing::tidy(&hosted).await {
-            tidied = Some(kept);
-        }
         let done = async {
             acknowledge(&hosted).await?;
             if hosted.is_open() && round.is_multiple_of(DELIVER_EVERY) {
@@ -69,6 +66,24 @@ async fn run(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<b
             debug!(why = status.message(), "another node was first, or nobody leads");
         }
         round = round.wrapping_add(1);
+    }
+}
+
+/// Unwraps this node's share, keeps it under the configured seal, and leaves no older key in the token.
+async fn tend_token(node: Weak<Node>, hosted: Weak<Hosted>, mut stop: watch::Receiver<bool>) {
+    let mut tidied = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = told_to(&mut stop) => return,
+        }
+        let (Some(node), Some(hosted)) = (node.upgrade(), hosted.upgrade()) else { return };
+        storing::unwrap(&hosted).await;
+        storing::rewrap(&node, &hosted).await;
+        let kept = hosted.seal().kept();
+        if tidied.as_ref() != Some(&kept) && storing::tidy(&hosted).await {
+            tidied = Some(kept);
+        }
     }
 }
 
