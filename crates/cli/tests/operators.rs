@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness::{Cluster, LONG, json, run, run_with_input, wait_for};
+use serde_json::Value;
 
 const ALL: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -102,6 +103,54 @@ fn new_operator_shares_take_the_place_of_the_old_ones() {
     assert!(said(&refused).contains("generation"), "{}", said(&refused));
     assert!(deal(&cluster, &new[..2], "3-of-5", &out.path().join("third")).status.success());
     assert_eq!(cluster.status().unwrap()["operator_generation"], 3);
+}
+
+/// A domain key is rotated while the operators' new shares are being dealt: the dealing rests on the
+/// domain keys, so it begins anew, and both take effect.
+#[test]
+fn a_new_domain_key_in_the_middle_of_a_dealing_does_not_end_it() {
+    let mut cluster = Cluster::start(3);
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("new");
+    // Nobody gets on with the dealing until this node has answered, or the dealer's patience ends.
+    cluster.stop_process("n3");
+    let steps = |step: &str, outcome: &str| {
+        let mut list = cluster.cli_at("n2");
+        list.args(["--output", "json", "audit", "list", "--action", "DealOperatorShares"]);
+        let listed = json(list.args(["--outcome", outcome])).ok()?;
+        let is_such = |entry: &&Value| {
+            let parameters = entry["parameters"].as_array().unwrap();
+            parameters.iter().any(|it| it["name"] == "step" && it["value"] == step)
+        };
+        Some(listed["entries"].as_array()?.iter().filter(is_such).count())
+    };
+    let dealing = std::thread::scope(|scope| {
+        let dealing = scope.spawn(|| {
+            let mut command = cluster.cli_at("n1");
+            command.args(["--timeout", "120", "operator", "deal", "--shares", "2-of-3"]);
+            command.arg("--shares-out").arg(&folder);
+            with_shares(&mut command, &founding_shares(&cluster, &[1, 2, 3])).output().unwrap()
+        });
+        wait_for("the dealing to have begun", LONG, || {
+            (steps("deal", "success")? == 1).then_some(())
+        });
+        run(cluster.cli_at("n2").args(["operator", "rotate-domain-key"]));
+        cluster.continue_process("n3");
+        dealing.join().unwrap()
+    });
+    assert!(dealing.status.success(), "{}", said(&dealing));
+    assert_eq!(steps("deal", "success"), Some(2), "it did not begin anew: {}", said(&dealing));
+    assert_eq!(steps("commit", "success"), Some(1));
+    wait_for("the dealing to be complete, under the new domain key", LONG, || {
+        let status = cluster.status()?;
+        let is_new = status["operator_generation"] == 2 && status["domain_key"] == 2;
+        (is_new && status["pending_epoch"].is_null()).then_some(())
+    });
+    for id in ALL {
+        restart(&mut cluster, id);
+        assert!(unseal(&cluster, id, &new_shares(&folder, &[1, 3])).status.success());
+        cluster.wait_state(id, "open");
+    }
 }
 
 /// While one node has yet to store its new share, the old shares unseal it and the new ones the others.

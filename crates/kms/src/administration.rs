@@ -27,7 +27,8 @@ pub struct Admin {
     pub resources: Vec<String>,
     /// For the audit entry: names and values, in any order.
     pub parameters: Vec<(String, String)>,
-    /// What the ceremony read.
+    /// What the ceremony read. If it is not so any more, the step is refused as
+    /// [overtaken](Refusal::Overtaken).
     pub guards: BTreeMap<RecordId, Option<GuardDigest>>,
     /// What it writes. Sealed kinds are sealed already.
     pub writes: Vec<Write>,
@@ -78,7 +79,11 @@ impl Operation for Admin {
 
 impl Use for Admin {
     fn perform(&self, work: &mut Work<'_>) -> Result<Response, Stop> {
-        work.reads.adopt(&self.guards)?;
+        for (record, read) in &self.guards {
+            if work.reads.guard(*record) != *read {
+                return Err(Refusal::Overtaken.into());
+            }
+        }
         work.write_all(&self.writes);
         Ok(Response::Done)
     }

@@ -55,7 +55,7 @@ pub enum Exception {
     ExpiredImportToken = 23,
     /// Other key material than was imported before.
     IncorrectKeyMaterial = 24,
-    /// Another change of the key is under way.
+    /// Another change is under way, or came first.
     Conflict = 25,
     /// The custom key store is none.
     CustomKeyStoreNotFound = 26,

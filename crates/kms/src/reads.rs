@@ -127,9 +127,11 @@ impl<'a> Reads<'a> {
         Ok(names)
     }
 
-    /// Rests the decision on a record as it is, whatever it holds.
-    pub(crate) fn guard(&mut self, record: RecordId) {
-        self.guards.insert(record, self.view.guard(&record));
+    /// Rests the decision on a record as it is, whatever it holds, and says what that is.
+    pub(crate) fn guard(&mut self, record: RecordId) -> Option<GuardDigest> {
+        let guard = self.view.guard(&record);
+        self.guards.insert(record, guard);
+        guard
     }
 
     /// The first of what is listed under a record; guarded is that this is what is listed.

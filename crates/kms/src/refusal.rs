@@ -342,6 +342,9 @@ pub enum Refusal {
          not come back (`conclave node exclude`)"
     )]
     ShareEpochPending,
+    /// What a ceremony's step rests on is not as the ceremony read it.
+    #[error("what this rests on has changed meanwhile; begin again")]
+    Overtaken,
     /// The records have to be sealed again first.
     #[error(
         "{older} older domain keys are still in use, as many as there can be; \
@@ -403,6 +406,7 @@ impl Refusal {
             | Self::NotDue { .. }
             | Self::OtherMaterialPending { .. }
             | Self::ShareEpochPending => Exception::InvalidState,
+            Self::Overtaken => Exception::Conflict,
             Self::RotationLimit { .. }
             | Self::TooManyDomainKeys { .. }
             | Self::KeyLimit { .. }

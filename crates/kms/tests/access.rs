@@ -331,6 +331,29 @@ fn a_ceremony_is_one_txn() {
     assert_eq!(service.store.blob(&record).unwrap().unwrap()[..], [1, 2, 3]);
 }
 
+/// A step that rests on what is not so any more writes nothing, and comes to an end: that is audited.
+#[test]
+fn a_ceremony_that_was_overtaken_is_told_so() {
+    let mut service = Service::new();
+    let [read, other] = [Kind::Admissions, Kind::ShareCounter].map(RecordId::singleton);
+    let guards = [(read, service.store.guard(&read)), (other, service.store.guard(&other))];
+    let request = Request::from(Admin {
+        action: AdminAction::AddNodes,
+        resources: vec!["node/node-2".to_owned()],
+        parameters: Vec::new(),
+        guards: guards.into(),
+        writes: vec![Write::put(other, vec![1, 2, 3])],
+    });
+    service.store.write(vec![Write::put(read, vec![9])]);
+    let caller = caller("olga", "b");
+    let plan = service.decide(&caller, &request);
+    assert!(matches!(plan.reply, Err(Refusal::Overtaken)), "{:?}", plan.reply);
+    assert_eq!(plan.body.guards[&read], service.store.guard(&read));
+    let told = service.commit(&caller, &request, plan);
+    assert!(told.line().contains("AddNodes Refused"), "{}", told.line());
+    assert_ne!(service.store.blob(&other).unwrap().as_deref(), Some(&[1, 2, 3][..]));
+}
+
 /// Damage is our trouble, never a refusal: the caller is told of an internal error, and nothing commits.
 #[test]
 fn a_record_that_does_not_open_is_no_outcome() {

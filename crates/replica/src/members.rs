@@ -25,6 +25,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard};
 use crate::codec::{NODE_TEXT_BYTES_MAX, NODES_MAX};
 use crate::core::{Core, RaftMetrics};
 use crate::lead::Refusal;
+use crate::replica::MembersError;
 use crate::types::{Payload, PeerNode, RaftId, Types};
 
 /// A new voter may be this many entries behind the leader: what a busy leader has on its way.
@@ -39,6 +40,8 @@ const POLL: Duration = Duration::from_millis(20);
 enum Stopped {
     NotLeader(RaftId),
     Refused(String),
+    /// A record is not as it was read.
+    Overtaken,
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, Stopped> {
@@ -55,6 +58,7 @@ impl Core {
             Ok(log_index) => Result::LogIndex(log_index),
             Err(Stopped::NotLeader(leader)) => Result::NotLeader(NotLeader { leader }),
             Err(Stopped::Refused(why)) => Result::Refused(why),
+            Err(Stopped::Overtaken) => Result::Refused(MembersError::Overtaken.to_string()),
         };
         AddLearnerResponse { result: Some(result) }
     }
@@ -98,12 +102,15 @@ impl Core {
         request: ChangeMembersRequest,
     ) -> ChangeMembersResponse {
         use change_members_response::Result;
-        let result = match self.change_members(request).await {
+        let changed = self.change_members(request).await;
+        let overtaken = matches!(changed, Err(Stopped::Overtaken));
+        let result = match changed {
             Ok(log_index) => Result::LogIndex(log_index),
             Err(Stopped::NotLeader(leader)) => Result::NotLeader(NotLeader { leader }),
             Err(Stopped::Refused(why)) => Result::Refused(why),
+            Err(Stopped::Overtaken) => Result::Refused(MembersError::Overtaken.to_string()),
         };
-        ChangeMembersResponse { result: Some(result) }
+        ChangeMembersResponse { result: Some(result), overtaken }
     }
 
     async fn change_members(
@@ -118,7 +125,7 @@ impl Core {
         let metrics = self.settled().await?;
         self.check_voters(&metrics, &change)?;
         if !self.holds(&change.guards) {
-            return refused("a record has changed since this was planned; plan again");
+            return Err(Stopped::Overtaken);
         }
         let removes = metrics.membership_config.voter_ids().any(|id| !change.voters.contains(&id));
         let command = self.stamped(command::Op::MemberChange(change.change)).map_err(

@@ -312,6 +312,9 @@ impl Replica {
             match self.core.ask_leader(request, remaining(deadline)?).await {
                 Ok(answer) => match answer.result {
                     Some(Result::LogIndex(index)) => return Ok(index),
+                    Some(Result::Refused(_)) if answer.overtaken => {
+                        return Err(MembersError::Overtaken);
+                    }
                     Some(Result::Refused(why)) => return Err(MembersError::Refused(why)),
                     Some(Result::NotLeader(_)) | None => {}
                 },
@@ -458,6 +461,9 @@ pub enum MembersError {
     /// Something stands against it.
     #[error("{0}")]
     Refused(String),
+    /// A record that it was planned on has changed; nothing else has.
+    #[error("a record has changed since this was planned; plan again")]
+    Overtaken,
     /// Only the leader can do this.
     #[error("this node is not the leader")]
     NotLeader(Option<RaftId>),

@@ -102,14 +102,18 @@ async fn what_was_not_planned_on_this_state_is_refused() {
     let mut cluster = Cluster::founded(1, |_| {}).await;
     add_learners(&mut cluster, 1, &[2]).await;
     let node = cluster.node(1);
-    let refused = async |voters: &[u64], planned_on: Option<GuardDigest>| {
+    let asked = async |voters: &[u64], planned_on: Option<GuardDigest>| {
         let epoch = RecordId::singleton(Kind::ShareEpoch);
         let guards = BTreeMap::from([(epoch, planned_on)]);
-        let answer = node.change_members(voters, change("x"), &guards, soon()).await;
+        node.change_members(voters, change("x"), &guards, soon()).await
+    };
+    let refused = async |voters: &[u64], planned_on| {
+        let answer = asked(voters, planned_on).await;
         let Err(MembersError::Refused(why)) = answer else { panic!("{answer:?}") };
         why
     };
-    assert!(refused(&[1, 2], Some(GuardDigest([1; 16]))).await.contains("plan again"));
+    let overtaken = asked(&[1, 2], Some(GuardDigest([1; 16]))).await;
+    assert!(matches!(overtaken, Err(MembersError::Overtaken)), "{overtaken:?}");
     assert!(refused(&[1, 3], None).await.contains("no learner"));
     assert!(refused(&[1], None).await.contains("already"));
     assert_eq!(node.status().voters, [1]);

@@ -155,6 +155,10 @@ pub fn plan(
         if ground.operator.previous.is_some() {
             return Err(PlanError::OperatorsPending);
         }
+        let (planned, present) = (operators.key.generation, ground.operator.generation);
+        if planned.0 != present.0 + 1 {
+            return Err(PlanError::OperatorsChanged { planned, present });
+        }
         let before =
             std::mem::replace(&mut ground.operator, operators.key.record(domain, operators.split));
         ground.operator.previous = Some(Box::new(OperatorKeyRecord { previous: None, ..before }));
@@ -301,6 +305,16 @@ pub enum PlanError {
         "operator shares were dealt anew and not all nodes have followed; wait until no share epoch is pending, or leave out who will not come back"
     )]
     OperatorsPending,
+    /// Other operator shares were dealt since these were made.
+    #[error(
+        "operator shares of generation {present} are there already; deal anew, and destroy these, which are of generation {planned}"
+    )]
+    OperatorsChanged {
+        /// Of the shares that were made.
+        planned: OperatorGeneration,
+        /// Of the shares that count.
+        present: OperatorGeneration,
+    },
     /// Too few have stored their shares.
     #[error("{have} members have stored their new shares, it takes {wanted}: a majority")]
     TooFew {

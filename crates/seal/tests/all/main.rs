@@ -9,4 +9,5 @@ mod joining;
 mod operators;
 mod rotation;
 mod stage;
+mod taken_back;
 mod theft;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conclave_crypto::SystemEntropy;
-use conclave_kms::{Admin, AdminAction, Caller, Request};
+use conclave_kms::{Admin, AdminAction, Caller, Refusal, Request};
 use conclave_proto::peer::NodeStatusRequest;
 use conclave_proto::record::{Admissions, DomainKeys, Member, Members};
-use conclave_seal::dealing::{self, NewOperators};
+use conclave_replica::MembersError;
+use conclave_seal::dealing::{self, NewOperators, PlanError};
 use conclave_seal::members::recipients_with_seals;
 use conclave_seal::{
     Dealing, EpochNumber, Ground, Keyring, OperatorKeyRecord, RaftId, SealKind, SealState,
@@ -39,6 +40,9 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one may take to store its share, which a slow HSM may have to wrap; whoever takes longer
 /// is given it again later.
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Dealings begun because the one before was overtaken, the first included. Domain keys are rotated and
+/// members acknowledge now and then: beyond this something is amiss.
+const DEALINGS_MAX: u32 = 3;
 
 /// The guards of a txn, by record.
 pub(crate) type Guards = BTreeMap<RecordId, Option<GuardDigest>>;
@@ -84,13 +88,16 @@ impl Change {
 
 impl Order<'_> {
     /// Commits one step: authorised as the operator's, audited, with its writes.
+    ///
+    /// # Errors
+    /// [`NotDone::Overtaken`] if a guard does not hold any more; that is audited, too.
     pub(crate) async fn record(
         &self,
         guards: Guards,
         writes: Vec<Write>,
         parameters: &[(&'static str, String)],
         resources: &[&str],
-    ) -> Result<Revision, Status> {
+    ) -> Result<Revision, NotDone> {
         let parameters = parameters.iter();
         let request = Request::from(Admin {
             action: self.action,
@@ -104,7 +111,11 @@ impl Order<'_> {
         let counters = &self.node.request_counters;
         let performed =
             perform(self.hosted, counters, self.caller, Duration::ZERO, &request).await?;
-        performed.into_response(&self.hosted.domain_name()).map(|(_, revision)| revision)
+        if matches!(performed.reply, Err(Refusal::Overtaken)) {
+            return Err(NotDone::Overtaken);
+        }
+        let (_, revision) = performed.into_response(&self.hosted.domain_name())?;
+        Ok(revision)
     }
 
     pub(crate) fn members(&self) -> Result<Members, Status> {
@@ -119,8 +130,31 @@ impl Order<'_> {
         Ok((members, guard))
     }
 
-    /// Deals a new root key, has every member that answers store its share, and commits the change.
+    /// Deals a new root key, has every member that answers store its share, and commits the change. If
+    /// what it rests on has changed meanwhile, such as by a new domain key, it begins anew, unless that
+    /// was another change of the members.
     pub(crate) async fn deal(&self, change: Change) -> Result<EpochNumber, Status> {
+        let mut begun = 1;
+        loop {
+            match self.deal_once(&change).await {
+                Err(NotDone::Overtaken) if begun < DEALINGS_MAX && self.is_of_these(&change) => {
+                    info!(begun, "what this dealing rests on has changed: it begins anew");
+                    begun += 1;
+                    // The keeper would do it soon. If it cannot be done, the next dealing says why.
+                    let _ = self.hosted.refresh_keyring();
+                }
+                dealt => return Ok(dealt?),
+            }
+        }
+    }
+
+    /// Whether the members still are those that the change was worked out from.
+    fn is_of_these(&self, change: &Change) -> bool {
+        let members = RecordId::singleton(Kind::Members);
+        self.hosted.replica.view().guard(&members) == change.members_read
+    }
+
+    async fn deal_once(&self, change: &Change) -> Result<EpochNumber, NotDone> {
         let hosted = self.hosted;
         let names: Vec<&str> =
             change.members.members.iter().map(|member| member.name.as_str()).collect();
@@ -137,9 +171,13 @@ impl Order<'_> {
             let keyring = keyring.ok_or_else(|| unavailable("this node was sealed meanwhile"))?;
             let operators = change.operators.as_ref();
             dealing::plan(keyring, &ground, number, &recipients, operators, &mut SystemEntropy)
-                .map_err(|error| precondition(error.to_string()))
+                .map_err(|error| match error {
+                    // They have changed since the ground was read, or are just being read anew here.
+                    PlanError::DomainKeys => NotDone::Overtaken,
+                    error => precondition(error.to_string()).into(),
+                })
         })?;
-        let acknowledged = self.deliver(&dealt, &change).await?;
+        let acknowledged = self.deliver(&dealt, change).await?;
         let writes = dealt
             .writes(&acknowledged, change.left_out)
             .map_err(|error| unavailable(error.to_string()))?;
@@ -151,7 +189,7 @@ impl Order<'_> {
             ("missing", missing.to_string()),
         ];
         let index = if change.changes_voters {
-            self.change_voters(&change, writes, &guards, parameters, &names).await?
+            self.change_voters(change, writes, &guards, parameters, &names).await?
         } else {
             self.record(guards, writes, &parameters, &names).await?.log_index.0
         };
@@ -165,7 +203,7 @@ impl Order<'_> {
         ground: &Ground,
         guards: &Guards,
         names: &[&str],
-    ) -> Result<EpochNumber, Status> {
+    ) -> Result<EpochNumber, NotDone> {
         let (counter, counted) = read(&self.hosted.replica.view(), Kind::ShareCounter)?;
         let (number, reserve) = dealing::reserve(&counter, &ground.epochs)
             .map_err(|error| unavailable(error.to_string()))?;
@@ -244,7 +282,7 @@ impl Order<'_> {
         guards: &Guards,
         parameters: Vec<(&'static str, String)>,
         names: &[&str],
-    ) -> Result<u64, Status> {
+    ) -> Result<u64, NotDone> {
         let hosted = self.hosted;
         let now_ms = hosted
             .replica
@@ -265,11 +303,11 @@ impl Order<'_> {
         let record = member_change(&writes, entry).map_err(|error| invalid(error.to_string()))?;
         let voters: Vec<u64> = members.members.iter().map(|member| member.raft_id).collect();
         let deadline = Instant::now() + STEP_TIMEOUT;
-        hosted
-            .replica
-            .change_members(&voters, record, guards, deadline)
-            .await
-            .map_err(|error| unavailable(format!("the members did not change: {error}")))
+        let changed = hosted.replica.change_members(&voters, record, guards, deadline).await;
+        changed.map_err(|error| match error {
+            MembersError::Overtaken => NotDone::Overtaken,
+            error => unavailable(format!("the members did not change: {error}")).into(),
+        })
     }
 
     /// This node dealt the root key, so it need not ask for it.
@@ -297,6 +335,29 @@ impl Order<'_> {
     fn client(&self, member: &Member) -> Result<peer::Client, Status> {
         let to = Some((self.hosted.domain_id(), RaftId(member.raft_id)));
         peer::client(self.node, &member.name, &member.peer, to)
+    }
+}
+
+/// Why a step was not done.
+pub(crate) enum NotDone {
+    /// What it rests on is not as it was read: the ceremony has to begin anew. Nothing was written.
+    Overtaken,
+    /// For whoever gave the order.
+    Told(Status),
+}
+
+impl From<Status> for NotDone {
+    fn from(status: Status) -> Self {
+        Self::Told(status)
+    }
+}
+
+impl From<NotDone> for Status {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Overtaken => unavailable("what this rests on has just changed; retry"),
+            NotDone::Told(status) => status,
+        }
     }
 }
 

@@ -182,7 +182,7 @@ impl Order<'_> {
         admissions.admissions.push(Admission { member: Some(member), nonce, held_raft_id });
         let write = Write::put(RecordId::singleton(Kind::Admissions), admissions.encode_to_vec());
         let parameters = [("step", "admit".to_owned()), ("enrolmentKey", fingerprint)];
-        self.record(guards, vec![write], &parameters, &[&name]).await
+        Ok(self.record(guards, vec![write], &parameters, &[&name]).await?)
     }
 
     /// The Raft id under which this node was admitted, if that was begun and broke off before it
