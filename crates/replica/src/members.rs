@@ -26,7 +26,7 @@ use crate::codec::{NODE_TEXT_BYTES_MAX, NODES_MAX};
 use crate::core::{Core, RaftMetrics};
 use crate::lead::Refusal;
 use crate::replica::MembersError;
-use crate::types::{Payload, PeerNode, RaftId, Types};
+use crate::types::{Membership, Payload, PeerNode, RaftId, Types};
 
 /// A new voter may be this many entries behind the leader: what a busy leader has on its way.
 const VOTER_LAG_MAX: u64 = 64;
@@ -71,14 +71,26 @@ impl Core {
         }
         let node = PeerNode { name: node.name, peer: node.peer };
         let known = self.leading()?.membership_config;
+        let former = former_selves(known.membership(), id, &node.name);
         match known.membership().get_node(&id) {
             Some(there) if *there == node => {}
             Some(there) => return refused(format!("Raft id {id} is {there} already")),
-            None if known.membership().nodes().count() >= NODES_MAX => {
+            None if known.membership().nodes().any(|(it, at)| *it > id && at.name == node.name) => {
+                return refused(format!(
+                    "{} has come in anew since, under another Raft id",
+                    node.name
+                ));
+            }
+            None if known.membership().nodes().count() - former.len() >= NODES_MAX => {
                 return refused(format!("a domain has at most {NODES_MAX} members"));
             }
             None => {
                 let _one_at_a_time = self.members.lock().await;
+                if !former.is_empty() {
+                    tracing::info!(?former, name = node.name, "left out: it begins anew");
+                    let left_out = ChangeMembers::RemoveNodes(former);
+                    self.raft.change_membership(left_out, true).await.map_err(stopped)?;
+                }
                 self.raft.add_learner(id, node, false).await.map_err(stopped)?;
             }
         }
@@ -281,6 +293,15 @@ impl Change {
         }
         Ok(Self { voters, change, guards })
     }
+}
+
+/// The Raft ids under which a node of that name came in before and did not become a voter. It has emptied
+/// its data folder since, so nobody answers under them, and entries would be sent there for ever. Raft ids
+/// grow.
+fn former_selves(known: &Membership, id: RaftId, name: &str) -> BTreeSet<RaftId> {
+    let voters: BTreeSet<RaftId> = known.voter_ids().collect();
+    let others = known.nodes().filter(|(other, node)| **other < id && node.name == name);
+    others.map(|(other, _)| *other).filter(|other| !voters.contains(other)).collect()
 }
 
 /// Whether no change of Raft's configuration is under way.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Cluster, all_steps, eventually, sealed, soon};
 use conclave_proto::store::MemberChange;
-use conclave_replica::MembersError;
+use conclave_replica::{MembersError, PeerNode};
 use conclave_store::{GuardDigest, Kind, RecordId, View, Write, member_change};
 
 fn members_record() -> RecordId {
@@ -150,4 +150,61 @@ async fn a_half_done_admission_is_taken_back() {
     change_voters(&cluster, 1, &[1, 2, 3], "three").await;
     cluster.converge().await;
     assert_eq!(record_of(&cluster, 2).as_deref(), Some("three"));
+}
+
+/// Neither entries nor heartbeats nor anything else, whether it still runs or is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_removed_is_sent_nothing_more() {
+    let mut cluster = Cluster::founded(5, |_| {}).await;
+    let stays = cluster.leader().await;
+    let mut left: Vec<u64> = (1..=5).filter(|id| *id != stays).collect();
+    left.insert(0, stays);
+    let heartbeat = Duration::from_millis(cluster.config(1, &cluster.data_dir(1)).heartbeat_ms);
+    let (mut number, mut removed) = (0, Vec::new());
+    for is_gone in [false, true, true, false] {
+        let gone = left.pop().unwrap();
+        // A quorum is left: three of five, and later two of three.
+        if is_gone {
+            cluster.stop(gone).await;
+        }
+        change_voters(&cluster, stays, &left, &format!("without {gone}")).await;
+        removed.push(gone);
+        let sent = |cluster: &Cluster| -> Vec<u64> {
+            let links = left.iter().flat_map(|from| removed.iter().map(move |to| (*from, *to)));
+            links.map(|(from, to)| cluster.links.sent(from, to)).collect()
+        };
+        eventually("nothing more to be sent", async || {
+            let before = sent(&cluster);
+            for _ in 0..20 {
+                number += 1;
+                cluster.commit(stays, number).await;
+                tokio::time::sleep(heartbeat).await;
+            }
+            (sent(&cluster) == before).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(cluster.node(stays).status().voters, [stays]);
+}
+
+/// A node that came in, emptied its data folder and comes in again is there once: nobody answers under its
+/// Raft id from before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_that_begins_anew_takes_the_place_of_its_former_self() {
+    let mut cluster = Cluster::founded(1, |_| {}).await;
+    add_learners(&mut cluster, 1, &[2, 3]).await;
+    cluster.stop(2).await;
+    cluster.start(4).await;
+    let again = PeerNode { name: cluster.peer(2).name, ..cluster.peer(4) };
+    cluster.node(1).add_learner(4, again, soon()).await.unwrap();
+    let nodes = |cluster: &Cluster| -> Vec<u64> {
+        cluster.node(1).status().nodes.keys().copied().collect()
+    };
+    assert_eq!(nodes(&cluster), [1, 3, 4]);
+    // Whoever goes on with the admission from before does not bring it back.
+    let late = cluster.node(1).add_learner(2, cluster.peer(2), soon()).await;
+    assert!(matches!(late, Err(MembersError::Refused(_))), "{late:?}");
+    change_voters(&cluster, 1, &[1, 3, 4], "three").await;
+    cluster.converge().await;
+    assert_eq!(nodes(&cluster), [1, 3, 4]);
 }

@@ -1,6 +1,6 @@
 //! Connections between nodes that can be cut and mended, each direction by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -19,6 +19,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 pub struct Links {
     isolated: Mutex<BTreeSet<u64>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
+    /// Bytes written and connections tried, by who did and to whom.
+    sent: Mutex<BTreeMap<(u64, u64), u64>>,
 }
 
 impl Links {
@@ -35,6 +37,15 @@ impl Links {
         isolated.contains(&from)
             || isolated.contains(&to)
             || self.cut.lock().unwrap().contains(&(from, to))
+    }
+
+    /// How much one node has sent to another in calls of its own; a connection that it tried counts too.
+    pub fn sent(&self, from: u64, to: u64) -> u64 {
+        self.sent.lock().unwrap().get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    fn note(&self, from: u64, to: u64, sent: usize) {
+        *self.sent.lock().unwrap().entry((from, to)).or_default() += sent as u64;
     }
 
     pub fn dialer(self: &Arc<Self>, from: u64) -> Arc<dyn PeerDialer> {
@@ -63,6 +74,7 @@ impl PeerDialer for Dialer {
         let connector = tower::service_fn(move |uri: Uri| {
             let links = links.clone();
             async move {
+                links.note(from, to, 1);
                 if links.is_cut(from, to) {
                     return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
                 }
@@ -123,7 +135,11 @@ impl AsyncWrite for Link {
         if self.links.is_cut(self.from, self.to) {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset)));
         }
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.links.note(self.from, self.to, bytes);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
