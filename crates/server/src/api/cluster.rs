@@ -50,12 +50,10 @@ impl Cluster for ClusterApi {
         request: Request<CommitInitRequest>,
     ) -> Result<Response<CommitInitResponse>, Status> {
         let caller = client(&request)?;
-        // It goes on if the caller hangs up: half a founding helps nobody.
         let (node, principal) = (Arc::clone(&self.0), caller.principal.clone());
         let init_id = request.into_inner().init_id;
-        let committed =
-            tokio::spawn(async move { founding::commit(&node, &caller, &init_id).await }).await;
-        let (audit_verifier_key, revision) = joined(committed)?;
+        let committed = async move { founding::commit(&node, &caller, &init_id).await };
+        let (audit_verifier_key, revision) = to_the_end(committed).await?;
         let mut response = Response::new(CommitInitResponse { audit_verifier_key, principal });
         let domain = self.0.require_hosted()?.domain_name();
         put_revision(response.metadata_mut(), &domain, revision);
@@ -105,9 +103,7 @@ impl Cluster for ClusterApi {
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let _inside = node.admission.enter()?;
         let nodes = request.into_inner().nodes;
-        joined(
-            tokio::spawn(async move { members::add(&node, &hosted, &caller, &nodes).await }).await,
-        )?;
+        to_the_end(async move { members::add(&node, &hosted, &caller, &nodes).await }).await?;
         let nodes = status::gather(&self.0, false).await.nodes;
         Ok(Response::new(AddNodesResponse { nodes }))
     }
@@ -120,12 +116,9 @@ impl Cluster for ClusterApi {
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let _inside = node.admission.enter()?;
         let RemoveNodeRequest { name, compromised } = request.into_inner();
-        joined(
-            tokio::spawn(async move {
-                members::remove(&node, &hosted, &caller, &name, compromised).await
-            })
-            .await,
-        )?;
+        let removed =
+            async move { members::remove(&node, &hosted, &caller, &name, compromised).await };
+        to_the_end(removed).await?;
         Ok(Response::new(RemoveNodeResponse {}))
     }
 
@@ -136,9 +129,8 @@ impl Cluster for ClusterApi {
         let caller = client(&request)?;
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let _inside = node.admission.enter()?;
-        let rotated =
-            tokio::spawn(async move { rooting::rotate(&node, &hosted, &caller).await }).await;
-        joined(rotated).map(Response::new)
+        let rotated = async move { rooting::rotate(&node, &hosted, &caller).await };
+        to_the_end(rotated).await.map(Response::new)
     }
 
     async fn prepare_operator_shares(
@@ -165,9 +157,8 @@ impl Cluster for ClusterApi {
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let _inside = node.admission.enter()?;
         let id = request.into_inner().id;
-        let dealt =
-            tokio::spawn(async move { operators::commit(&node, &hosted, &caller, &id).await });
-        joined(dealt.await).map(Response::new)
+        let dealt = async move { operators::commit(&node, &hosted, &caller, &id).await };
+        to_the_end(dealt).await.map(Response::new)
     }
 
     async fn recover(
@@ -203,12 +194,8 @@ impl Cluster for ClusterApi {
         // No request to be let in: a drained node takes the order to serve again.
         let (node, hosted) = (Arc::clone(&self.0), self.0.require_hosted()?);
         let DrainNodeRequest { name, drained } = request.into_inner();
-        joined(
-            tokio::spawn(
-                async move { draining::order(&node, &hosted, &caller, &name, drained).await },
-            )
-            .await,
-        )?;
+        let done = async move { draining::order(&node, &hosted, &caller, &name, drained).await };
+        to_the_end(done).await?;
         Ok(Response::new(DrainNodeResponse {}))
     }
 
@@ -220,8 +207,11 @@ impl Cluster for ClusterApi {
     }
 }
 
-fn joined<T>(result: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, Status> {
-    result.unwrap_or_else(|_| {
+/// What a ceremony comes to. It goes on if the caller hangs up: half of one helps nobody.
+async fn to_the_end<T: Send + 'static>(
+    ceremony: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::spawn(ceremony).await.unwrap_or_else(|_| {
         Err(Status::internal("the ceremony ended unexpectedly; see the node's log"))
     })
 }
