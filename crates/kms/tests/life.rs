@@ -1,5 +1,5 @@
 //! The life of a key under operations in any order, against a model that knows nothing of records.
-//! Of keys whose material comes from outside: `imported_life.rs`.
+//! Of keys whose material comes from outside: `imported_life/`.
 #![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for none")]
 
 mod common;
