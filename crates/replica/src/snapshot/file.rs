@@ -19,6 +19,8 @@ use crate::disk::{FileError, OnFile};
 
 /// Largest encoded item: the store keeps its own below 2 MiB.
 const ITEM_BYTES_MAX: usize = 4 << 20;
+/// Items are seldom longer.
+const USUAL_ITEM_BYTES: usize = 64 << 10;
 /// Bytes of the digest at the end.
 pub(crate) const DIGEST_BYTES: usize = 32;
 const FRAME_OVERHEAD: usize = 8;
@@ -90,8 +92,7 @@ impl SnapshotReader {
         if length > ITEM_BYTES_MAX {
             return Err(self.damaged("a frame is longer than any item"));
         }
-        let mut payload = vec![0; length];
-        self.take(&mut payload)?;
+        let payload = self.take_payload(length)?;
         if crc != crc32c::crc32c(&payload).to_be_bytes() {
             return Err(self.damaged("a frame's checksum does not match"));
         }
@@ -110,6 +111,17 @@ impl SnapshotReader {
             return Err(self.damaged("its SHA-256 does not match"));
         }
         Ok(())
+    }
+
+    /// Takes memory for what is there, not for what a damaged head says.
+    fn take_payload(&mut self, length: usize) -> Result<Vec<u8>, SnapshotFileError> {
+        let mut payload = Vec::with_capacity(length.min(USUAL_ITEM_BYTES));
+        self.file.by_ref().take(length as u64).read_to_end(&mut payload).on(&self.path)?;
+        if payload.len() < length {
+            return Err(self.damaged("it ends too early"));
+        }
+        self.digest.update(&payload);
+        Ok(payload)
     }
 
     fn take(&mut self, buffer: &mut [u8]) -> Result<(), SnapshotFileError> {
