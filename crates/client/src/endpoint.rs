@@ -1,6 +1,6 @@
 //! Where a node's API listens: `https://host:port`, and nothing more.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use http::uri::{Authority, Uri};
 use thiserror::Error;
@@ -39,7 +39,12 @@ impl FromStr for Endpoint {
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let authority: Authority = bare.parse().map_err(|_| refused())?;
         let port = authority.port_u16().filter(|port| *port != 0).ok_or_else(refused)?;
-        if authority.host().is_empty() || authority.as_str().contains('@') {
+        let host = authority.host();
+        let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty(),
+        };
+        if !is_host || authority.as_str().contains('@') {
             return Err(refused());
         }
         Ok(Self { authority, port })
@@ -73,7 +78,18 @@ mod tests {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!((endpoint.host(), endpoint.port()), (host, port), "{text}");
         }
-        for bad in ["", "https://", "http://a:1", "a", "a:0", "a:70000", "https://a:1/x", "u@a:1"] {
+        for bad in [
+            "",
+            "https://",
+            "http://a:1",
+            "a",
+            "a:0",
+            "a:70000",
+            "https://a:1/x",
+            "u@a:1",
+            "[]:1",
+            "[a]:1",
+        ] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
         assert_eq!("a:1".parse::<Endpoint>().unwrap().to_string(), "https://a:1");

@@ -8,7 +8,7 @@ mod memory;
 mod probe;
 mod seal;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use conclave_memory::PageKind;
@@ -329,9 +329,13 @@ fn listener(
 /// Whether `text` is host:port with a host of at most 253 bytes and a port above 0.
 pub(crate) fn is_host_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let host_fits = !host.is_empty()
-        && host.len() <= 253
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+            !host.is_empty() && host.len() <= 253 && host.bytes().all(plain)
+        }
+    };
     host_fits && port.parse::<u16>().is_ok_and(|p| p > 0)
 }
 
