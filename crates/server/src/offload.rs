@@ -1,13 +1,14 @@
 //! What takes the processor for long, away from whoever else waits: making key pairs and using those
-//! of RSA. On threads of their own, at a lower priority, outside the locks of a decision, and never more
-//! at once than the machine can use.
+//! of RSA. On threads of their own, outside the locks of a decision, and never more at once than the
+//! machine can use.
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use conclave_crypto::SystemEntropy;
 use conclave_kms::{Computation, Request};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tonic::Status;
 use tracing::warn;
 
@@ -15,22 +16,23 @@ use crate::meta::unavailable;
 
 /// One kind of such work.
 struct Lane {
-    name: &'static str,
     /// What is done at once.
     places: Semaphore,
     /// That and what waits for it.
     queue: Semaphore,
-    /// The priority, as `nice` has it: 19 is the lowest.
-    nice: i32,
+    /// As many as there are places, kept for a while: a thread for each computation of RSA cost a quarter of
+    /// the signatures.
+    threads: Option<Runtime>,
 }
 
 /// Each may take seconds. A second at once would only take the processor from those who use keys. Not the
 /// lowest priority: where the processors are busy that would be a hundredth of one, and no key in time.
 static MAKING: LazyLock<Lane> = LazyLock::new(|| Lane::new("key-maker", 1, 64, 10));
-/// Milliseconds, so as many as there are processors.
+/// Milliseconds, so as many as there are processors. At everyone's priority: below it, on a busy machine,
+/// they trickle into the log one by one, and what each costs the quorum alone slows all others too.
 static COMPUTING: LazyLock<Lane> = LazyLock::new(|| {
     let processors = available_parallelism().map_or(1, usize::from);
-    Lane::new("key-user", processors, 1024, 5)
+    Lane::new("key-user", processors, 1024, 0)
 });
 
 /// The request, with what takes long to make already made.
@@ -48,9 +50,21 @@ pub(crate) async fn computed(computation: Computation) -> Result<(), Status> {
 }
 
 impl Lane {
+    /// `nice` is the priority of its threads: 0 is everyone's, 19 the lowest.
     fn new(name: &'static str, at_once: usize, waiting: usize, nice: i32) -> Self {
-        let (places, queue) = (Semaphore::new(at_once), Semaphore::new(at_once + waiting));
-        Self { name, places, queue, nice }
+        let lower = move || {
+            // Of this thread alone.
+            if let Err(error) = rustix::process::nice(nice) {
+                warn!(%error, "{name} works at the priority of everything else");
+            }
+        };
+        let threads = Builder::new_current_thread()
+            .max_blocking_threads(at_once)
+            .thread_name(name)
+            .on_thread_start(lower)
+            .build();
+        let threads = threads.inspect_err(|error| warn!(%error, "no threads for {name}")).ok();
+        Self { places: Semaphore::new(at_once), queue: Semaphore::new(at_once + waiting), threads }
     }
 
     async fn run<T: Send + 'static>(
@@ -61,18 +75,14 @@ impl Lane {
         let busy = |_| unavailable("too much is waiting to be computed at this node; retry");
         let queued = self.queue.try_acquire().map_err(busy)?;
         let place = self.places.acquire().await.map_err(closed)?;
-        let (done, result) = oneshot::channel();
-        let thread = move || {
-            // Of this thread alone, which ends with its work. Its place is held until then, whether
-            // somebody still waits for it or not.
+        let work = move || {
+            // Held until the work has ended, whether somebody still waits for it or not.
             let _held = (queued, place);
-            if let Err(error) = rustix::process::nice(self.nice) {
-                warn!(%error, "{} works at the priority of everything else", self.name);
-            }
-            let _ = done.send(work());
+            work()
         };
-        let spawned = std::thread::Builder::new().name(self.name.to_owned()).spawn(thread);
-        spawned.map_err(|_| unavailable("no thread to compute on; retry"))?;
-        result.await.map_err(|_| unavailable("computing failed; the node's log has the reason"))
+        let threads =
+            self.threads.as_ref().ok_or_else(|| unavailable("no thread to compute on; retry"))?;
+        let done = threads.spawn_blocking(work).await;
+        done.map_err(|_| unavailable("computing failed; the node's log has the reason"))
     }
 }
