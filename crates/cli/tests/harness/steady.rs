@@ -76,13 +76,31 @@ impl Load {
         began.elapsed()
     }
 
-    /// Ends the load, and everything that it was told must hold: see [`judge`].
-    pub fn stop_and_judge(self, cluster: &Cluster) -> Vec<Op> {
+    /// Ends the load.
+    pub fn stop(self) -> Stopped {
         self.progress.stop.store(true, Ordering::Relaxed);
         let ended = self.runtime.block_on(future::join_all(self.clients));
-        let ops: Vec<Op> = ended.into_iter().flat_map(Result::unwrap).collect();
-        self.runtime.block_on(judge(cluster, &ops));
-        ops
+        let ops = ended.into_iter().flat_map(Result::unwrap).collect();
+        Stopped { runtime: self.runtime, ops }
+    }
+
+    /// Ends the load, and everything that it was told must hold: see [`judge`].
+    pub fn stop_and_judge(self, cluster: &Cluster) -> Vec<Op> {
+        self.stop().judge(cluster)
+    }
+}
+
+/// What a load was told.
+pub struct Stopped {
+    runtime: Runtime,
+    ops: Vec<Op>,
+}
+
+impl Stopped {
+    /// Everything that it was told must hold: see [`judge`].
+    pub fn judge(self, cluster: &Cluster) -> Vec<Op> {
+        self.runtime.block_on(judge(cluster, &self.ops));
+        self.ops
     }
 }
 
