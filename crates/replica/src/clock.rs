@@ -37,6 +37,7 @@ pub struct ClusterClock {
     wall: Arc<dyn WallClock>,
     heard: Mutex<BTreeMap<RaftId, Reading>>,
     stamped: Mutex<Option<Reading>>,
+    steady: Mutex<Steady>,
 }
 
 /// A clock's value and the moment, on our monotonic clock, at which it had it.
@@ -55,7 +56,7 @@ impl Reading {
 
 impl ClusterClock {
     pub(crate) fn new(wall: Arc<dyn WallClock>) -> Self {
-        Self { wall, heard: Mutex::default(), stamped: Mutex::default() }
+        Self { wall, heard: Mutex::default(), stamped: Mutex::default(), steady: Mutex::default() }
     }
 
     /// This node's own wall clock, as it tells it to a leader.
@@ -93,7 +94,8 @@ impl ClusterClock {
     }
 
     /// The latest time that a majority of each voter set say their own clocks have passed. What destroys
-    /// something goes by this and not by the stamp, which goes by those of a majority that were heard.
+    /// something goes by this and not by the stamp, which goes by those of a majority that were heard; and
+    /// by what is [steady](Self::steady) of it.
     pub(crate) fn passed(
         &self,
         me: RaftId,
@@ -106,6 +108,13 @@ impl ClusterClock {
         configs.iter().map(|voters| passed_by_majority(voters, read)).min().flatten()
     }
 
+    /// What was passed at this look and at every one since one at least [`HEARD_MAX`] ago. A reading counts
+    /// for that long, so two clocks that are wrong one after the other may look wrong together once; by
+    /// then the first has been heard again. `None` begins anew.
+    pub(crate) fn steady(&self, passed: Option<u64>, now: Instant) -> Option<u64> {
+        lock(&self.steady).look(passed, now)
+    }
+
     /// Notes the stamp of an applied batch.
     pub(crate) fn applied(&self, stamp_ms: u64) {
         *lock(&self.stamped) = Some(Reading { ms: stamp_ms, at: Instant::now() });
@@ -115,6 +124,34 @@ impl ClusterClock {
     /// before any stamp.
     pub(crate) fn now_ms(&self) -> Option<u64> {
         lock(&self.stamped).map(|reading| reading.carried_to(Instant::now()))
+    }
+}
+
+/// The least of what was passed, in the window that goes on and in the one before.
+#[derive(Default)]
+struct Steady {
+    before: Option<u64>,
+    window: Option<(Instant, u64)>,
+}
+
+impl Steady {
+    fn look(&mut self, passed: Option<u64>, now: Instant) -> Option<u64> {
+        let Some(passed) = passed else {
+            *self = Self::default();
+            return None;
+        };
+        let least = match self.window {
+            Some((began, least)) if now.saturating_duration_since(began) < HEARD_MAX => {
+                self.window = Some((began, least.min(passed)));
+                least.min(passed)
+            }
+            ended => {
+                self.before = ended.map(|(_, least)| least);
+                self.window = Some((now, passed));
+                passed
+            }
+        };
+        self.before.map(|before| before.min(least))
     }
 }
 
@@ -200,6 +237,33 @@ mod tests {
         assert_eq!(two_years_ahead.passed(1, &[voters(&[1])], now), Some(1_000_000));
         let joint = [voters(&[1, 2, 3]), voters(&[1, 5])];
         assert_eq!(two_years_ahead.passed(1, &joint, now), Some(5));
+    }
+
+    /// One voter's clock is put right, then the leader's own goes wrong, before the other is heard again.
+    #[test]
+    fn clocks_that_are_wrong_one_after_the_other_have_passed_nothing() {
+        let set = [voters(&[1, 2, 3])];
+        let own = Arc::new(Fixed(AtomicU64::new(1_000)));
+        let clock = ClusterClock::new(Arc::clone(&own) as Arc<dyn WallClock>);
+        let mut now = Instant::now();
+        let mut look = |second_says: Option<u64>| {
+            now += Duration::from_millis(900);
+            second_says.into_iter().for_each(|ms| clock.hear(2, ms, now));
+            clock.hear(3, 1_000, now);
+            clock.steady(clock.passed(1, &set, now), now)
+        };
+        assert_eq!([look(Some(TWO_YEARS)), look(Some(TWO_YEARS))], [None, None]);
+        assert_eq!([look(Some(TWO_YEARS)), look(Some(TWO_YEARS))], [None, Some(1_000)]);
+        own.0.store(TWO_YEARS, Ordering::Relaxed);
+        for second_says in [None, Some(1_000), Some(1_000), Some(1_000), Some(1_000), None] {
+            assert!(look(second_says).is_some_and(|passed| passed < 10_000));
+        }
+        // Two that stay wrong are a majority.
+        let two_wrong: Vec<_> = (0..7).map(|_| look(Some(TWO_YEARS))).collect();
+        assert!(two_wrong[..3].iter().flatten().all(|passed| *passed < 10_000), "{two_wrong:?}");
+        assert_eq!(two_wrong[6], Some(TWO_YEARS));
+        assert_eq!(clock.steady(None, now), None);
+        assert_eq!(clock.steady(Some(TWO_YEARS), now), None);
     }
 
     #[test]

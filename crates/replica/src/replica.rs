@@ -204,14 +204,16 @@ impl Replica {
         self.core.clock.now_ms()
     }
 
-    /// The latest time that a majority of the voters say their own clocks have passed, milliseconds since
-    /// 1970. Only the leader hears them: `None` elsewhere, and while too few were heard lately.
+    /// The latest time that a majority of the voters say their own clocks have passed, at every call for the
+    /// last seconds, milliseconds since 1970. Only the leader hears them: `None` elsewhere, and while too few
+    /// were heard lately. For whoever calls it again and again.
     pub fn passed_ms(&self) -> Option<u64> {
         let metrics = self.core.metrics();
         let configs = metrics.membership_config.get_joint_config();
+        let (clock, now) = (&self.core.clock, Instant::now());
         let is_leader = metrics.state.is_leader();
-        let passed = || self.core.clock.passed(self.core.own_id(), configs, Instant::now());
-        is_leader.then(passed).flatten()
+        let passed = is_leader.then(|| clock.passed(self.core.own_id(), configs, now)).flatten();
+        clock.steady(passed, now)
     }
 
     /// This node's own wall clock, milliseconds since 1970.
