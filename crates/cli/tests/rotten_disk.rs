@@ -120,6 +120,9 @@ fn every_bit_of_a_log_entry_counts() {
         let words = cluster.try_restart(&id).refusal();
         refusal(&words);
         files.iter().zip(&images).for_each(|(file, image)| put(image, file));
+        if number % 100 == 99 {
+            eprintln!("{} bits refused", number + 1);
+        }
     }
     eprintln!("{wanted} of {all} bits: refused each time");
     images.iter().for_each(|image| std::fs::remove_file(image).unwrap());

@@ -10,6 +10,7 @@ pub mod rot;
 pub mod trace;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -99,6 +100,8 @@ impl Cluster {
             if self.has_ended(id) {
                 return Some(true);
             }
+            // The command would go on asking a node that has ended meanwhile: only who listens is asked.
+            TcpStream::connect(&self.node(id).api).ok()?;
             self.own_status(id).map(|_| false)
         });
         if !ended {
