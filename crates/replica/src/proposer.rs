@@ -32,6 +32,9 @@ const WORTH_A_BATCH: usize = 64;
 /// ... or this long after the last one went. Many small batches cost all nodes more than they save;
 /// on a long way, waiting for the answer costs more than they do.
 const GATHER_MAX: Duration = Duration::from_millis(10);
+/// Who was answered tends to ask again: the next batch waits for as many as were there before, at most
+/// this long and twice as long as the last one took.
+const COMPANY_MAX: Duration = Duration::from_millis(4);
 /// A batch not answered by then is proposed again; most leaders that vanish are noticed sooner.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// After nobody took a batch, the next try waits this long, or until there is another leader.
@@ -71,6 +74,7 @@ impl Proposer {
             again: BTreeSet::new(),
             in_flight: 0,
             last_sent: Instant::now(),
+            company: Company::new(Instant::now()),
             not_before: Instant::now(),
             stopped: false,
             ends,
@@ -160,6 +164,7 @@ struct Task {
     again: BTreeSet<Number>,
     in_flight: usize,
     last_sent: Instant,
+    company: Company,
     not_before: Instant,
     stopped: bool,
     ends: mpsc::UnboundedSender<Ended>,
@@ -198,10 +203,11 @@ impl Task {
                 () = sleep_until(self.gathered_at().into()), if self.is_gathering() => Event::Gathered,
                 _ = ticks.tick() => Event::Tick,
             };
-            self.handle(event);
             while let Ok(waiting) = submitted.try_recv() {
                 self.waiting.push_back(waiting);
             }
+            self.company.see(self.sent.len() + self.waiting.len());
+            self.handle(event);
             self.propose();
         }
         submitted.close();
@@ -227,6 +233,7 @@ impl Task {
             }
             Event::Ended(Ended::Batch { txns, result }) => {
                 self.in_flight -= 1;
+                self.company.answered(self.last_sent, Instant::now());
                 match result {
                     Ok(applied) => self.resolve_all(&applied.outcomes),
                     Err(retry) => {
@@ -274,7 +281,7 @@ impl Task {
     fn may_send(&self) -> bool {
         let worth_it = self.waiting.len() >= WORTH_A_BATCH || !self.again.is_empty();
         match self.in_flight {
-            0 => true,
+            0 => worth_it || self.company.is_there(self.waiting.len(), Instant::now()),
             BATCHES_IN_FLIGHT_MAX.. => false,
             _ => worth_it || self.gathered_at() <= Instant::now(),
         }
@@ -282,13 +289,15 @@ impl Task {
 
     /// Whether what waits will go without anything else happening.
     fn is_gathering(&self) -> bool {
-        self.writer.is_some()
-            && !self.waiting.is_empty()
-            && (1..BATCHES_IN_FLIGHT_MAX).contains(&self.in_flight)
+        self.writer.is_some() && !self.waiting.is_empty() && self.in_flight < BATCHES_IN_FLIGHT_MAX
     }
 
     fn gathered_at(&self) -> Instant {
-        (self.last_sent + GATHER_MAX).max(self.not_before)
+        let gathered = match self.in_flight {
+            0 => self.company.until,
+            _ => self.last_sent + GATHER_MAX,
+        };
+        gathered.max(self.not_before)
     }
 
     /// First what was proposed before, then what waits, until the batch is full.
@@ -428,6 +437,35 @@ impl Task {
     }
 }
 
+/// How many txns are worth waiting for once nothing is on its way.
+struct Company {
+    expected: usize,
+    /// The most that were open at once since the last answer.
+    most: usize,
+    until: Instant,
+}
+
+impl Company {
+    fn new(now: Instant) -> Self {
+        Self { expected: 0, most: 0, until: now }
+    }
+
+    /// So many are open now: they wait or are on their way.
+    fn see(&mut self, open: usize) {
+        self.most = self.most.max(open);
+    }
+
+    fn answered(&mut self, sent: Instant, now: Instant) {
+        self.expected = std::mem::take(&mut self.most);
+        self.until = now + COMPANY_MAX.min(now.saturating_duration_since(sent) * 2);
+    }
+
+    /// Whether those who wait are as many as may be expected, or have been waited for long enough.
+    fn is_there(&self, waiting: usize, now: Instant) -> bool {
+        self.expected <= waiting || self.until <= now
+    }
+}
+
 /// Asks the leader once.
 async fn ask(core: &Arc<Core>, op: propose_request::Op) -> Result<peer::Applied, Retry> {
     let feature_level = core.applied.read(|content| content.state.feature_level());
@@ -446,5 +484,35 @@ async fn ask(core: &Arc<Core>, op: propose_request::Op) -> Result<peer::Applied,
             tracing::debug!(%error, "a proposal went unanswered");
             Err(Retry::Soon)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_answered_is_waited_for_but_not_long() {
+        let began = Instant::now();
+        let mut company = Company::new(began);
+        assert!(company.is_there(1, began), "nobody is expected at first");
+        let after = |micros| began + Duration::from_micros(micros);
+
+        company.see(3);
+        company.see(8);
+        company.see(5);
+        company.answered(began, after(500));
+        assert!(!company.is_there(7, after(500)));
+        assert!(company.is_there(8, after(500)), "all are back");
+        assert!(company.is_there(1, after(1_500)), "twice as long as the batch took");
+
+        company.see(1);
+        company.answered(after(2_000), after(90_000));
+        assert!(company.is_there(1, after(90_000)), "one by himself waits for nobody");
+
+        company.see(9);
+        company.answered(after(2_000), after(90_000));
+        assert!(!company.is_there(8, after(93_000)));
+        assert!(company.is_there(1, after(94_000)), "however long the batch took");
     }
 }
