@@ -16,7 +16,7 @@ use std::{
 
 use conclave_pki::{TlsMaterial, api_client_config};
 use tokio::time::{Instant, timeout};
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, transport::Channel};
 
 use crate::{
     attempt::{ATTEMPT_AGE_MS, REQUEST_ID, Setback, Verdict, judge, revision},
@@ -272,7 +272,10 @@ impl Progress {
     fn stamp<T>(&mut self, mut request: Request<T>) -> Request<T> {
         self.attempt_began = Instant::now();
         let metadata = request.metadata_mut();
-        let id = self.request_id.as_str().parse().expect("a request id is printable ASCII");
+        let mut id: AsciiMetadataValue =
+            self.request_id.as_str().parse().expect("a request id is printable ASCII");
+        // Seldom the same twice, so it would only fill the table of known headers at either end.
+        id.set_sensitive(true);
         metadata.insert(REQUEST_ID, id);
         if let Some(first) = self.first_sent {
             // 0 would say that this is the first attempt.

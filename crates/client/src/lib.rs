@@ -17,6 +17,7 @@ mod methods;
 mod request_id;
 mod revision;
 mod stream;
+mod whole;
 
 pub use call::{Client, ClientConfig, Effect, Reply, TIMEOUT_DEFAULT};
 pub use connect::ConnectError;

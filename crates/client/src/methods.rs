@@ -10,6 +10,7 @@ use crate::{
     error::ClientError,
     limits::{MESSAGE_BYTES_MAX, PLAINTEXT_BYTES_MAX},
     stream::ItemStream,
+    whole::Whole,
 };
 
 macro_rules! unary {
@@ -222,20 +223,20 @@ impl Client {
     }
 }
 
-fn kms(channel: Channel) -> KmsClient<Channel> {
-    KmsClient::new(channel)
+fn kms(channel: Channel) -> KmsClient<Whole> {
+    KmsClient::new(Whole(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-fn cluster(channel: Channel) -> ClusterClient<Channel> {
-    ClusterClient::new(channel)
+fn cluster(channel: Channel) -> ClusterClient<Whole> {
+    ClusterClient::new(Whole(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-fn audit(channel: Channel) -> AuditClient<Channel> {
-    AuditClient::new(channel)
+fn audit(channel: Channel) -> AuditClient<Whole> {
+    AuditClient::new(Whole(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }

@@ -5,14 +5,17 @@
 //! hold or wait for has a limit: connections and handshakes by [`sources`], the rest by constants
 //! here and the deadlines of [`watched`].
 
+mod gathered;
 mod sources;
 mod watched;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
@@ -31,6 +34,7 @@ use tracing::{debug, warn};
 
 use crate::certificates::InForce;
 use crate::counters::ListenerCounters;
+use gathered::gathered;
 pub(crate) use sources::Quota;
 use sources::{Place, Sources};
 use watched::{Patience, Watched, WatchedAnswer, WatchedStream};
@@ -243,7 +247,8 @@ impl Accepted {
             }
         };
         let watched = Watched::new(self.side.patience, is_http_2);
-        let stream = TokioIo::new(WatchedStream::new(stream, &watched));
+        let (stream, sending) = gathered(WatchedStream::new(stream, &watched));
+        let stream = TokioIo::new(stream);
         let answering = Answering {
             who: Connection { identity, remote },
             app: Arc::clone(&self.app),
@@ -261,7 +266,13 @@ impl Accepted {
         let ended = loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => break ended,
+                ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                    Poll::Pending => match sending.poll_send(cx) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                        _ => Poll::Pending,
+                    },
+                    ended => ended,
+                }) => break ended,
                 () = told_to(&mut self.stop), if leaving.is_none() => {
                     connection.as_mut().graceful_shutdown();
                     leaving = Some(Instant::now());

@@ -70,7 +70,9 @@ pub(crate) fn revision_text(domain: &str, revision: Revision) -> String {
 
 /// Puts the revision among the headers of a response or an error.
 pub(crate) fn put_revision(metadata: &mut MetadataMap, domain: &str, revision: Revision) {
-    if let Ok(value) = MetadataValue::try_from(revision_text(domain, revision)) {
+    if let Ok(mut value) = MetadataValue::try_from(revision_text(domain, revision)) {
+        // Never the same twice, so it would only fill the table of known headers at either end.
+        value.set_sensitive(true);
         metadata.insert(REVISION, value);
     }
 }
