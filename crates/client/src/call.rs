@@ -37,6 +37,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 const ATTEMPTS_PER_CALL: u32 = 3;
 
+/// No attempt begins with less time than this, or than this part of the call's, left: it would hardly be
+/// answered, and leave a doubt where there was none.
+const LAST_ATTEMPT_MIN: Duration = Duration::from_millis(250);
+const LAST_ATTEMPT_PART: u32 = 20;
+
 /// Whom a client speaks to, and as whom.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -315,7 +320,8 @@ impl Progress {
 
     /// How long to wait before the next attempt; `None` if there is none.
     fn pause(&mut self) -> Option<Duration> {
-        if self.single || self.started.elapsed() >= self.limit {
+        let latest = self.limit - LAST_ATTEMPT_MIN.min(self.limit / LAST_ATTEMPT_PART);
+        if self.single || self.started.elapsed() >= latest {
             return None;
         }
         if !self.attempts.is_multiple_of(self.order.len()) {
@@ -326,7 +332,7 @@ impl Progress {
         }
         let pause = self.pause_next;
         self.pause_next = (pause * 2).min(PAUSE_MAX);
-        (self.started.elapsed() + pause < self.limit).then_some(pause)
+        (self.started.elapsed() + pause < latest).then_some(pause)
     }
 
     fn give_up(self) -> ClientError {
