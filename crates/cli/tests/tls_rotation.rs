@@ -52,7 +52,7 @@ async fn certificates_and_authority_are_replaced_under_load_without_a_failed_req
         until(node, &first, "conclave_tls_files_replaced_total", 2).await;
     }
     let old = TlsPaths::of(&first, "dev");
-    load.use_tls(TlsPaths { ca: both.clone(), ..old });
+    load.use_tls(TlsPaths { ca: both.clone(), ..old }).await;
     load.wait_for_more(50).await;
     assert_eq!(counted(&cluster.nodes[0], &first, "conclave_authorities_certificates").await, 2);
 
@@ -64,7 +64,7 @@ async fn certificates_and_authority_are_replaced_under_load_without_a_failed_req
         until_trusting(node, &both, &second, "conclave_tls_files_replaced_total", 3).await;
         load.wait_for_more(20).await;
     }
-    load.use_tls(TlsPaths { ca: both.clone(), ..TlsPaths::of(&second, "dev") });
+    load.use_tls(TlsPaths { ca: both.clone(), ..TlsPaths::of(&second, "dev") }).await;
     load.wait_for_more(50).await;
 
     let new_ca = fs::read(second.join("ca.pem")).unwrap();
@@ -74,7 +74,7 @@ async fn certificates_and_authority_are_replaced_under_load_without_a_failed_req
         until_trusting(node, &second, &second, "conclave_tls_files_replaced_total", 4).await;
         load.wait_for_more(20).await;
     }
-    load.use_tls(TlsPaths::of(&second, "dev"));
+    load.use_tls(TlsPaths::of(&second, "dev")).await;
     load.wait_for_more(200).await;
 
     // The old authority counts for nothing any more, and nothing of it lives on: connections that
@@ -295,7 +295,7 @@ struct Load {
 }
 
 struct Shared {
-    tls: Mutex<TlsMaterial>,
+    tls: Mutex<Arc<TlsMaterial>>,
     /// One that is never made anew, as in a service that runs for months.
     lasting: Client,
     stop: AtomicBool,
@@ -310,7 +310,7 @@ impl Load {
         let tls = paths.load();
         let shared = Arc::new(Shared {
             lasting: client(&endpoints, 0, &tls),
-            tls: Mutex::new(tls),
+            tls: Mutex::new(Arc::new(tls)),
             stop: AtomicBool::new(false),
             done: AtomicU64::new(0),
             connected: AtomicU64::new(0),
@@ -322,11 +322,20 @@ impl Load {
         Self { shared, workers }
     }
 
-    /// From now on connections are made with these.
-    fn use_tls(&self, paths: TlsPaths) {
+    /// From now on connections are made with these, and no client is left that would use the former.
+    async fn use_tls(&self, paths: TlsPaths) {
         let tls = paths.load();
         self.shared.lasting.replace_tls(&tls).unwrap();
-        *self.shared.tls.lock().unwrap() = tls;
+        let former = Arc::downgrade(&std::mem::replace(
+            &mut *self.shared.tls.lock().unwrap(),
+            Arc::new(tls),
+        ));
+        let began = Instant::now();
+        while former.strong_count() > 0 {
+            self.assert_none_failed();
+            assert!(began.elapsed() < LONG, "a client goes on with what was replaced");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn wait_for_more(&self, more: u64) {
@@ -370,11 +379,12 @@ async fn call(shared: Arc<Shared>, endpoints: Vec<String>, number: usize) {
     };
     for connection in number.. {
         // The first worker stays with the client that lasts.
-        let client = if number == 0 {
-            shared.lasting.clone()
+        let (client, _tls) = if number == 0 {
+            (shared.lasting.clone(), None)
         } else {
             shared.connected.fetch_add(1, Ordering::Relaxed);
-            client(&endpoints, connection, &shared.tls.lock().unwrap().clone())
+            let tls = Arc::clone(&shared.tls.lock().unwrap());
+            (client(&endpoints, connection, &tls), Some(tls))
         };
         for _ in 0..ROUNDS_PER_CONNECTION {
             if shared.stop.load(Ordering::Relaxed) {
