@@ -12,6 +12,7 @@
 mod harness;
 
 use std::process::Command;
+use std::time::Instant;
 
 use harness::traffic::Traffic;
 use harness::{Cluster, LONG, json, run, wait_for};
@@ -79,6 +80,7 @@ fn patient(cluster: &Cluster) -> Command {
 fn settle(cluster: &Cluster, members: &[&str], epoch: &mut u64) {
     let before = *epoch;
     for id in members {
+        let began = Instant::now();
         *epoch = wait_for(&format!("{members:?} to be open, as {id} sees it"), LONG, || {
             let status = cluster.status_at(id)?;
             let nodes = status["nodes"].as_array()?;
@@ -86,7 +88,11 @@ fn settle(cluster: &Cluster, members: &[&str], epoch: &mut u64) {
             let epoch = status["share_epoch"].as_u64()?;
             let settled = nodes.len() == members.len() && open == members.len();
             let complete = status["pending_epoch"].is_null() && epoch > before;
-            (settled && complete && cluster.shares_of(id) == [epoch].into()).then_some(epoch)
+            let shares = cluster.shares_of(id);
+            if began.elapsed() > LONG / 2 {
+                eprintln!("{id} holds shares {shares:?} and says: {status}");
+            }
+            (settled && complete && shares == [epoch].into()).then_some(epoch)
         });
     }
 }
