@@ -344,3 +344,36 @@ impl Progress {
         ClientError::Unreachable { request_id, after, failures }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attempt_begins_that_has_no_time_to_be_answered() {
+        let pause = |limit_ms, ago_ms, attempts| {
+            let now = Instant::now();
+            let mut progress = Progress {
+                request_id: RequestId::random(),
+                effect: Effect::Acts,
+                started: now - Duration::from_millis(ago_ms),
+                limit: Duration::from_millis(limit_ms),
+                order: vec![0, 1],
+                attempts,
+                pause_next: PAUSE_MIN,
+                first_sent: None,
+                attempt_began: now,
+                maybe_done: false,
+                hopeless_in_round: 0,
+                single: false,
+                failures: Vec::new(),
+            };
+            progress.pause()
+        };
+        assert_eq!(pause(30_000, 20_000, 1), Some(Duration::ZERO));
+        assert_eq!(pause(30_000, 29_800, 1), None);
+        assert_eq!(pause(30_000, 20_000, 2), Some(PAUSE_MIN));
+        assert_eq!(pause(30_000, 29_720, 2), None, "the pause counts too");
+        assert_eq!(pause(1_000, 960, 1), None, "a twentieth of a short call's time");
+    }
+}

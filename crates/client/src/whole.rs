@@ -7,8 +7,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
-#[cfg(test)]
-use tonic::Status;
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
@@ -79,6 +77,7 @@ mod tests {
     use bytes::Bytes;
     use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
+    use tonic::Status;
 
     use super::*;
 
