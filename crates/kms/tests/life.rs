@@ -31,7 +31,8 @@ enum Step {
     Pass {
         days: u64,
     },
-    /// One node's clock goes on, and what it takes for due does not happen.
+    /// What is due by all clocks happens; then one node's clock goes on, and what it alone takes
+    /// for due does not.
     PassAlone {
         days: u64,
     },
@@ -151,7 +152,7 @@ impl Model {
                 }
                 Ok(())
             }
-            Step::PassAlone { .. } => Ok(()),
+            Step::PassAlone { .. } => self.take(&Step::Pass { days: 0 }),
         }
     }
 }
@@ -208,6 +209,7 @@ fn take(
             return Ok(());
         }
         Step::PassAlone { days } => {
+            take(service, key, sealed, &Step::Pass { days: 0 })?;
             let others_ms = service.now_ms;
             service.now_ms += days * DAY_MS;
             let done = service.fall_due(others_ms);
