@@ -17,12 +17,10 @@ mod server;
 mod time;
 mod values;
 
-use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use conclave_memory::Confinement;
-use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     app::App,
@@ -30,10 +28,8 @@ use crate::{
     error::CliError,
 };
 
-/// Wipes all that is given back to the heap: buffers of connections, decoded messages and whatever
-/// else held a copy of a secret. What it costs stands in `docs/performance.md`.
 #[global_allocator]
-static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
+static HEAP: conclave_memory::Heap = conclave_memory::HEAP;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -8,20 +8,25 @@
 //! map one page or several for each secret, and ten thousand cached keys would be 160 MiB of the
 //! 8 MiB that a process may usually lock.
 //!
+//! [`HEAP`] is for everything else, and wipes what is given back to it: copies that a library made.
+//!
 //! [`Confinement`] is what the process does for all of its memory.
 //!
 //! What this does not do: hide a secret from the code of its own process, or from a root user who
-//! loads kernel modules. Copies that others make on the stack or the heap are others' business.
+//! loads kernel modules. Copies that others make on the stack, or on aws-lc's
+//! heap, are others' business.
 //!
 //! **Architecture invariant:** `unsafe` is in this crate, in one module of `conclave-crypto` that calls
 //! aws-lc, and nowhere else.
 
 mod arena;
 mod bytes;
+mod heap;
 mod pages;
 mod process;
 
 pub use arena::{Usage, prepare, usage};
 pub use bytes::SecretBytes;
+pub use heap::{HEAP, Heap};
 pub use pages::PageKind;
 pub use process::Confinement;

@@ -25,6 +25,10 @@ const ENTRY: usize = 600;
 const LANES: u64 = 4_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// As a node has it.
+#[global_allocator]
+static HEAP: conclave_memory::Heap = conclave_memory::HEAP;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// There is nobody to dial.
