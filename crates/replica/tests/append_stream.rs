@@ -11,7 +11,7 @@ use common::{Cluster, DOMAIN, eventually};
 use conclave_proto::peer::replication_client::ReplicationClient;
 use conclave_proto::raft::append_entries_response::Result as Outcome;
 use conclave_proto::raft::{AppendEntriesRequest, AppendEntriesResponse, LogId, Vote};
-use conclave_replica::{Identity, Replica, StillAdmitted};
+use conclave_replica::{Identity, Replica, Standing, StillAdmitted};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -33,6 +33,8 @@ impl Stream {
         let cluster = Cluster::empty(|_| {});
         let config = cluster.config(1, &cluster.data_dir(1));
         let replica = Replica::start(config, cluster.links.dialer(1)).await.unwrap();
+        let returned = async || (replica.standing() != Standing::Returning).then_some(());
+        eventually("its disk to be compared", returned).await;
         let admitted = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&admitted);
         let guarded = InterceptorLayer::new(move |mut request: Request<()>| {
