@@ -27,26 +27,32 @@ const SECTOR: usize = 512;
 fn history() -> Vec<Files> {
     let disk = SimFolder::new(0);
     let mut log = open_small(&disk).unwrap();
-    let mut images = Vec::new();
-    let mut note = || {
+    let files = || {
         let mut files = disk.files();
         files.remove("next.tmp");
-        images.push(files);
+        files
     };
+    let mut images = Vec::new();
     runtime().block_on(async {
         for index in 1..ENTRIES {
             append(&mut log, vec![entry(index)]).await.unwrap();
-            note();
+            images.push(files());
         }
         append(&mut log, vec![member_entry(ENTRIES)]).await.unwrap();
         log.save_vote(&vote(9)).await.unwrap();
     });
-    while disk.files().values().any(|file| file.len() < SMALL as usize)
-        || !is_blank(disk.files().values().last().unwrap())
-    {
+    let blank_follows = |files: &Files| {
+        files.values().all(|file| file.len() == SMALL as usize)
+            && is_blank(files.values().last().unwrap())
+    };
+    let last = loop {
+        let files = files();
+        if blank_follows(&files) {
+            break files;
+        }
         std::thread::yield_now();
-    }
-    note();
+    };
+    images.push(last);
     images
 }
 
